@@ -1,0 +1,1 @@
+"""Alexandria Backup: backup and restore for applications on PostgreSQL, planned and proved."""
