@@ -1,0 +1,1 @@
+"""What runs the application: stopped before a swap, started after it."""

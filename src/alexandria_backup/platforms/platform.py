@@ -1,0 +1,116 @@
+"""The port to what runs the application: Kubernetes, systemd, or nothing that we manage.
+
+A restore stops the application before the fence and starts it after the swap. It may be resumed
+by another process on another machine, so what `stop` found is a value that goes into the journal,
+and both verbs may be called twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Protocol, Self
+
+from alexandria_backup.errors import JournalInvalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoppedUnit:
+    """One thing that was stopped: a deployment, a service."""
+
+    #: Its name on the platform, such as `deployment/alexandria-api`.
+    name: str
+    #: How many instances ran before: replicas, or 1 and 0 for a service.
+    instances: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRecord:
+    """What must be known to start the application again as it was.
+
+    Made of plain values only: `to_document` goes into the journal as it is.
+    """
+
+    #: `Platform.name` of the platform that stopped it.
+    platform: str
+    #: Whether the application ran before; None where the platform cannot know.
+    was_running: bool | None
+    #: Whether the application is stopped now, as far as the platform can tell.
+    stopped: bool
+    #: What was stopped, with its size before; empty where the platform has no such notion.
+    units: tuple[StoppedUnit, ...] = ()
+    #: What the operator should know where less was done than asked; None where all is well.
+    caution: str | None = None
+
+    def to_document(self) -> dict[str, object]:
+        """Return this record as values that JSON can hold."""
+        return {**asdict(self), "units": [asdict(unit) for unit in self.units]}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, object]) -> Self:
+        """Read what `to_document` returned; raises `JournalInvalid` for anything else."""
+        match document:
+            case {
+                "platform": str(platform),
+                "was_running": bool() | None as was_running,
+                "stopped": bool(stopped),
+                "units": list(units),
+                "caution": str() | None as caution,
+                **rest,
+            } if not rest:
+                return cls(
+                    platform=platform,
+                    was_running=was_running,
+                    stopped=stopped,
+                    units=tuple(_unit(unit) for unit in units),
+                    caution=caution,
+                )
+        raise JournalInvalid("the record of the stopped application is malformed")
+
+
+class Platform(Protocol):
+    """Stop and start the application. Every verb may be called twice; none prints or prompts."""
+
+    @property
+    def name(self) -> str:
+        """`kubernetes`, `systemd` or `unmanaged`."""
+        ...
+
+    @property
+    def managed(self) -> bool:
+        """Whether `stop` really stops something; False where only the fence keeps writers out."""
+        ...
+
+    def explain_stop(self) -> str:
+        """Return one sentence and the equivalent shell command, for `--plan`; never fails."""
+        ...
+
+    def explain_start(self) -> str:
+        """Return one sentence and the equivalent shell command, for `--plan`; never fails."""
+        ...
+
+    def check(self) -> None:
+        """Raise `PlatformRefused` if `stop` or `start` could not work now; changes nothing."""
+        ...
+
+    def stop(self) -> StopRecord:
+        """Stop the application, wait until it is, and return what `start` needs.
+
+        An application that is stopped already is left so. Raises `PlatformRefused`. A caller that
+        has a record of an earlier `stop` keeps the earlier one: a second `stop` sees an
+        application that does not run.
+        """
+        ...
+
+    def start(self, record: StopRecord) -> None:
+        """Start what `stop` stopped; does not wait until it is ready (see `readiness.py`).
+
+        What did not run before is not started. An application that runs already is left so.
+        Raises `PlatformRefused`.
+        """
+        ...
+
+
+def _unit(document: object) -> StoppedUnit:
+    match document:
+        case {"name": str(name), "instances": int(instances)}:
+            return StoppedUnit(name=name, instances=instances)
+    raise JournalInvalid("a unit in the record of the stopped application is malformed")
