@@ -1,0 +1,1 @@
+"""PostgreSQL's custom archive format, read without PostgreSQL's programs."""

@@ -1,0 +1,1 @@
+"""Digests, compression and signatures: what makes stored bytes trustworthy."""
