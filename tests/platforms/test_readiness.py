@@ -159,6 +159,7 @@ def test_a_slow_application_is_not_waited_for(application: Application) -> None:
 
 def test_an_answer_that_drips_has_a_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripped_to_the_end = threading.Event()
 
         def drip() -> None:
             connection, _ = listener.accept()
@@ -168,6 +169,7 @@ def test_an_answer_that_drips_has_a_deadline() -> None:
                 for _ in range(600):
                     connection.sendall(b".")
                     time.sleep(0.05)
+                dripped_to_the_end.set()
 
         thread = threading.Thread(target=drip)
         thread.start()
@@ -175,6 +177,7 @@ def test_an_answer_that_drips_has_a_deadline() -> None:
         answer = ReadinessProbe(url=url, timeout_s=0.3).ask()
         assert answer.said == "nothing whole within 0.3 s"
         thread.join()
+        assert not dripped_to_the_end.is_set()
 
 
 def test_an_endless_answer_is_cut(application: Application) -> None:

@@ -143,9 +143,10 @@ class ReadinessProbe:
                     "GET", base + path, headers={"Accept": "application/json, text/plain"}
                 ) as response,
             ):
-                for piece in response.iter_bytes(4096):
+                for piece in response.iter_bytes():
                     body += piece
-                    # A timeout of httpx is per read: a server that drips would hold us for ever.
+                    # A timeout of httpx is per read: a server that drips would hold us for ever,
+                    # and so would a chunk size, for which httpx waits.
                     if time.monotonic() > deadline:
                         raise _NoAnswer(f"nothing whole within {self.timeout_s:g} s")
                     if len(body) >= ANSWER_BYTES:
