@@ -1,0 +1,126 @@
+"""Our end of the pipe to the guard of an embedded server; the protocol stands in its module."""
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from alexandria_backup.errors import ClientToolFailed
+from alexandria_backup.postgres import embedded_guard
+from alexandria_backup.postgres.embedded_guard import Duty
+from alexandria_backup.postgres.embedded_place import Place
+
+#: Nothing of ours reaches the programs: neither `PG*` variables nor a locale they may not know.
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+#: Lines of the log that an error shows.
+_LOG_TAIL = 12
+
+
+class GuardLink:
+    """Starts the guard, gives it orders and hears its events.
+
+    The guard runs in a session of its own: a Ctrl-C at the terminal reaches us and not it.
+    """
+
+    def __init__(self, place: Place, log: Path) -> None:
+        self._log = log
+        self._running: int | None = None
+        self._heard = b""
+        account = place.account
+        duty: Duty = {
+            "user": None if account is None else account.uid,
+            "group": None if account is None else account.gid,
+            "log": str(log),
+            "private": str(place.private),
+            "move": None if place.data == place.home else (str(place.data), str(place.home)),
+        }
+        # Pipes of Popen are not inherited by our other children, so only we hold the guard alive.
+        self._guard = subprocess.Popen(
+            [sys.executable, "-I", "-S", embedded_guard.__file__, json.dumps(duty)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd="/",
+            env=_ENVIRONMENT,
+            bufsize=0,
+            start_new_session=True,
+        )
+
+    def run(self, command: Sequence[str]) -> int:
+        """Run a program and return its process id; `ClientToolFailed` where it cannot start."""
+        self._order(["run", *command])
+        word, _, rest = self._next_event(deadline=None).partition(" ")
+        if word != "started":
+            raise self.failure(f"`{Path(command[0]).name}` could not be started: {rest}")
+        self._running = int(rest)
+        return self._running
+
+    def running(self) -> int | None:
+        """Return the process id of the program, or None where it has ended."""
+        self.poll(0)
+        return self._running
+
+    def poll(self, seconds: float) -> int | None:
+        """Wait this long for the program's end; return its exit status, or None while it runs."""
+        if self._running is None:
+            return None
+        event = self._next_event(deadline=time.monotonic() + seconds)
+        if not event:
+            return None
+        self._running = None
+        return int(event.removeprefix("exited "))
+
+    def signal(self, number: int) -> None:
+        """Send the program a signal; nothing where it has ended."""
+        self._order(["signal", number])
+
+    def end(self) -> None:
+        """Let the guard stop what runs, tidy up and end; wait for it."""
+        # A guard that was killed took PostgreSQL with it: only its exit is left to collect.
+        with contextlib.suppress(ClientToolFailed):
+            self._order(["end"])
+        rest, _ = self._guard.communicate()
+        self._running = None
+        for line in (self._heard + rest).decode(errors="replace").splitlines():
+            if line.startswith("kept "):
+                raise ClientToolFailed(
+                    f"the data of the embedded server could not be moved: {line[5:]}"
+                )
+
+    def failure(self, what: str) -> ClientToolFailed:
+        """Make an error that shows the end of the log."""
+        try:
+            lines = self._log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+        except OSError:
+            lines = []
+        return ClientToolFailed("\n".join([what, *lines]), hint=f"less {self._log}")
+
+    def _order(self, order: Sequence[str | int]) -> None:
+        assert self._guard.stdin is not None  # noqa: S101 - a pipe was asked for
+        try:
+            self._guard.stdin.write(json.dumps(order).encode() + b"\n")
+        except (BrokenPipeError, ValueError) as exc:
+            raise self._lost() from exc
+
+    def _next_event(self, *, deadline: float | None) -> str:
+        """Return the next line, or an empty one when the deadline has passed."""
+        assert self._guard.stdout is not None  # noqa: S101 - a pipe was asked for
+        while b"\n" not in self._heard:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([self._guard.stdout], [], [], left)
+            if not readable:
+                return ""
+            received = os.read(self._guard.stdout.fileno(), 65536)
+            if not received:
+                raise self._lost()
+            self._heard += received
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def _lost(self) -> ClientToolFailed:
+        self._running = None
+        return self.failure("the guard of the embedded server has ended, and the server with it")

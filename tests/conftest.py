@@ -1,0 +1,246 @@
+"""What all tests share: a clean environment, real PostgreSQL servers, databases made in a moment.
+
+Servers start when a test first asks for them, once per process of the test run, and end with it.
+Everything temporary lies in one folder per process, so that what is left over can be seen.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from psycopg import sql
+
+from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.secret import Secret
+
+#: What a test run may not inherit from whoever starts it.
+_FOREIGN = ("PG", "ALEXANDRIA_", "AWS_", "AZURE_", "GOOGLE_", "KUBE", "VAULT_")
+
+#: Fast and small; nothing that is lost with the machine matters here.
+SERVER_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "autovacuum": "off",
+    "wal_level": "logical",
+    "max_prepared_transactions": "10",
+}
+
+_base = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN):
+            del os.environ[name]
+    # Short for the sake of sockets, and open like `/tmp` itself for the server's user.
+    base = Path(tempfile.mkdtemp(prefix="alx-", dir="/tmp"))
+    base.chmod(0o1777)
+    config.stash[_base] = base
+    os.environ["TMPDIR"] = tempfile.tempdir = str(base)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_base], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def scrub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give every test an empty home."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+
+
+# ── servers ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="session")
+def server_folder(pytestconfig: pytest.Config) -> Iterator[Path]:
+    """A folder for servers that every user can reach; fails the run if one of them survives."""
+    base = pytestconfig.stash[_base]
+    folder = base / "servers"
+    folder.mkdir()
+    folder.chmod(0o711)
+    yield folder
+    survivors = [
+        process
+        for process in psutil.process_iter(["pid", "name"])
+        if process.info["name"] == "postgres" and _is_below(process, base)
+    ]
+    assert not survivors, f"servers outlive their tests: {survivors}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_server_survives(server_folder: Path) -> None:
+    """Look for survivors in every run, also where no shared server was used."""
+
+
+@pytest.fixture(scope="session")
+def server16(server_folder: Path) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer.start(server_folder / "16", major=16, settings=SERVER_SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server18(server_folder: Path) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer.start(server_folder / "18", major=18, settings=SERVER_SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=[16, 18], ids=["pg16", "pg18"])
+def server(request: pytest.FixtureRequest) -> EmbeddedServer:
+    """Each version in turn: for what may differ between them."""
+    found: EmbeddedServer = request.getfixturevalue(f"server{request.param}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def server_any(server18: EmbeddedServer) -> EmbeddedServer:
+    """One version: for what does not depend on it."""
+    return server18
+
+
+@pytest.fixture(scope="session")
+def debian_server(server_folder: Path) -> Iterator[EmbeddedServer]:
+    """Debian's newest PostgreSQL, for what the wheel lacks: contrib, TLS, ICU."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=_major_of)
+    if not found:
+        pytest.skip("no PostgreSQL of Debian's is installed below `/usr/lib/postgresql`")
+    with EmbeddedServer.start(
+        server_folder / "debian", binaries=found[-1].parent, settings=SERVER_SETTINGS
+    ) as server:
+        yield server
+
+
+def _major_of(program: Path) -> int:
+    return int(program.parent.parent.name)
+
+
+def _is_below(process: psutil.Process, folder: Path) -> bool:
+    """A postmaster and all its backends stand in their data folder."""
+    try:
+        return Path(process.cwd()).is_relative_to(folder)
+    except psutil.Error:
+        return False
+
+
+# ── databases ────────────────────────────────────────────────────────────────────────────────────
+
+NewDatabase = Callable[..., Secret]
+
+
+@pytest.fixture
+def new_database() -> Iterator[NewDatabase]:
+    """Make a database: `new_database(server, template=None, name=None, owner=None)`.
+
+    Returns the superuser's connection string. Databases are dropped after the test, also when
+    something has renamed them meanwhile.
+    """
+    made: list[tuple[EmbeddedServer, int]] = []
+
+    def make(
+        server: EmbeddedServer,
+        template: str | None = None,
+        name: str | None = None,
+        owner: str | None = None,
+    ) -> Secret:
+        name = name or f"test_{secrets.token_hex(6)}"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+            sql.Identifier(name), sql.Identifier(template or "template1")
+        )
+        if owner is not None:
+            create += sql.SQL(" OWNER {}").format(sql.Identifier(owner))
+        with _maintenance(server) as connection:
+            connection.execute(create)
+            made.append((server, _one(connection, _OID_OF, (name,))))
+        return server.conninfo(name)
+
+    yield make
+    for server, oid in made:
+        with _maintenance(server) as connection:
+            left = connection.execute(_NAME_OF, (oid,)).fetchone()
+            if left is not None:
+                drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(left[0]))
+                connection.execute(drop)
+
+
+@pytest.fixture(scope="session")
+def chinook_template() -> Callable[[EmbeddedServer], str]:
+    """Return the name of the database with the Chinook sample on a server, loaded when first asked.
+
+    It is a template: connect to a clone, not to it.
+    """
+    loaded: dict[EmbeddedServer, str] = {}
+
+    def template(server: EmbeddedServer) -> str:
+        if server not in loaded:
+            name = "chinook_template"
+            with _maintenance(server) as connection:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            _load_chinook(server, name)
+            loaded[server] = name
+        return loaded[server]
+
+    return template
+
+
+@pytest.fixture
+def chinook(
+    new_database: NewDatabase, chinook_template: Callable[[EmbeddedServer], str]
+) -> NewDatabase:
+    """Make a database with the Chinook sample: `chinook(server, name=None, owner=None)`."""
+
+    def make(server: EmbeddedServer, name: str | None = None, owner: str | None = None) -> Secret:
+        return new_database(server, template=chinook_template(server), name=name, owner=owner)
+
+    return make
+
+
+_OID_OF = "SELECT oid FROM pg_catalog.pg_database WHERE datname = %s"
+_NAME_OF = "SELECT datname FROM pg_catalog.pg_database WHERE oid = %s"
+
+
+def _maintenance(server: EmbeddedServer) -> psycopg.Connection[tuple[Any, ...]]:
+    return psycopg.connect(server.conninfo("postgres").reveal(), autocommit=True)
+
+
+def _one(
+    connection: psycopg.Connection[tuple[Any, ...]], query: str, parameters: tuple[str, ...]
+) -> int:
+    row = connection.execute(query, parameters).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _load_chinook(server: EmbeddedServer, database: str) -> None:
+    script = (Path(__file__).parent / "data" / "chinook.sql").read_text(encoding="utf-8")
+    # The script makes a database of its own and goes there.
+    kept = [
+        line
+        for line in script.splitlines()
+        if not line.startswith(("DROP DATABASE", "CREATE DATABASE", "\\c "))
+    ]
+    subprocess.run(
+        [
+            str(server.bin_dir / "psql"),
+            *("--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"),
+            f"--dbname={server.conninfo(database).reveal()}",
+        ],
+        input="\n".join(kept),
+        encoding="utf-8",
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={"LC_ALL": "C", "PGCLIENTENCODING": "UTF8"},
+    )
