@@ -1,0 +1,238 @@
+"""An archive read from front to back: header, entries, then block after block.
+
+The reader needs no file, only chunks of bytes in order, so that an archive is read from an object
+store without a temporary copy. It checks all that pg_restore would stumble over and much that it
+would not: pg_restore ends with exit code 0 on an uncompressed archive whose rows are missing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from alexandria_backup.archive.decompression import Decompressor, decompressor_for
+from alexandria_backup.archive.primitives import ByteReader
+from alexandria_backup.archive.toc import ArchiveHeader, Compression, Position, TocEntry
+from alexandria_backup.archive.toc_reader import read_header, read_toc
+from alexandria_backup.errors import ArchiveDamaged, PrecheckRefused
+
+_BLOCK_DATA: Final = 1
+_BLOCK_LARGE_OBJECTS: Final = 3
+#: Small pieces are joined up to this size: some archives have one chunk per row.
+_GATHERED_BYTES: Final = 1 << 16
+_NO_DECOMPRESSORS: Final[Mapping[Compression, Callable[[], Decompressor]]] = MappingProxyType({})
+
+
+class _Body:
+    """The chunks of one compressed stream, up to their terminator."""
+
+    def __init__(
+        self, source: ByteReader, what: str, open_stream: Callable[[], Decompressor] | None
+    ) -> None:
+        self._source = source
+        self._what = what
+        self._open_stream = open_stream
+        self._started = False
+        self.ended = False
+
+    def pieces(self) -> Iterator[bytes]:
+        if self._started:
+            raise ValueError("the data of a block can be read once only")
+        if self._open_stream is None:
+            raise PrecheckRefused(f"the compression of {self._what} cannot be read here")
+        self._started = True
+        return _gathered(self._decompressed(self._open_stream()))
+
+    def skip(self) -> None:
+        for _ in self._stored():
+            pass
+
+    def _decompressed(self, stream: Decompressor) -> Iterator[bytes]:
+        for data in self._stored():
+            yield from self._located(stream.decompress(data))
+        yield from self._located(_finished(stream))
+
+    def _located(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Say where in the archive it was that the decompressor found damage."""
+        try:
+            yield from pieces
+        except ArchiveDamaged as exc:
+            raise self._source.damaged(f"in {self._what}: {exc.message}", hint=exc.hint) from exc
+
+    def _stored(self) -> Iterator[bytes]:
+        source, what = self._source, self._what
+        while not self.ended:
+            size = source.integer(f"the size of a chunk of {what}")
+            if size < 0:
+                raise source.damaged(f"a chunk of {what} cannot be {size} bytes long")
+            if size == 0:
+                self.ended = True
+            else:
+                yield from source.stream(size, what)
+
+
+def _finished(stream: Decompressor) -> Iterator[bytes]:
+    stream.finish()
+    yield from ()
+
+
+def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _GATHERED_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+class TableBlock:
+    """The data of one table: COPY text, or INSERT commands where the entry has no COPY command."""
+
+    def __init__(self, entry: TocEntry, body: _Body, *, readable: bool) -> None:
+        self.entry = entry
+        #: False where no decompressor is at hand; then `chunks` refuses and `skip` works.
+        self.readable = readable
+        self._body = body
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the data, decompressed, in pieces of bounded size; once only.
+
+        ArchiveDamaged where they are damaged or cut off; PrecheckRefused where not readable.
+        """
+        return self._body.pieces()
+
+    def skip(self) -> None:
+        """Read past what is left of the block, without decompressing it."""
+        if not self._body.ended:
+            self._body.skip()
+
+
+class LargeObject:
+    """One large object of a block."""
+
+    def __init__(self, oid: int, body: _Body) -> None:
+        self.oid = oid
+        self._body = body
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield its content, decompressed; once only, and before the next object is asked for."""
+        return self._body.pieces()
+
+
+class LargeObjectsBlock:
+    """Some or all large objects of the database."""
+
+    def __init__(
+        self, entry: TocEntry, source: ByteReader, open_stream: Callable[[], Decompressor] | None
+    ) -> None:
+        self.entry = entry
+        #: False where no decompressor is at hand; then the objects' `chunks` refuse.
+        self.readable = open_stream is not None
+        self._source = source
+        self._open_stream = open_stream
+        self._body: _Body | None = None
+        self._ended = False
+
+    def objects(self) -> Iterator[LargeObject]:
+        """Yield each object; what is not read of one is skipped when the next is asked for."""
+        while (item := self._next()) is not None:
+            yield item
+
+    def skip(self) -> None:
+        """Read past what is left of the block, without decompressing it."""
+        while self._next() is not None:
+            pass
+
+    def _next(self) -> LargeObject | None:
+        if self._body is not None and not self._body.ended:
+            self._body.skip()
+        if self._ended:
+            return None
+        oid = self._source.integer("the OID of a large object")
+        if oid == 0:
+            self._ended = True
+            return None
+        # Written as the signed value of 32 bits: OIDs from 2^31 on come out negative.
+        oid &= 0xFFFFFFFF
+        self._body = _Body(self._source, f"large object {oid}", self._open_stream)
+        return LargeObject(oid, self._body)
+
+
+DataBlock = TableBlock | LargeObjectsBlock
+
+
+class ArchiveReader:
+    """An archive; building the reader reads header and entries.
+
+    ArchiveDamaged where `chunks` are not a whole archive of pg_dump's custom format.
+    """
+
+    def __init__(
+        self,
+        chunks: Iterable[bytes],
+        *,
+        decompressors: Mapping[Compression, Callable[[], Decompressor]] = _NO_DECOMPRESSORS,
+    ) -> None:
+        self._source = ByteReader(chunks)
+        self.header: ArchiveHeader = read_header(self._source)
+        toc = read_toc(self._source, self.header)
+        #: In the order of the archive.
+        self.entries: tuple[TocEntry, ...] = toc.entries
+        #: Of text and data, by PostgreSQL's name.
+        self.encoding: str = toc.encoding
+        self._open_stream = decompressor_for(self.header.compression, decompressors)
+        self._waiting = {entry.dump_id: entry for entry in toc.entries if entry.had_dumper}
+        self._begun = False
+
+    def blocks(self) -> Iterator[DataBlock]:
+        """Yield each data block in the order of the file; once only.
+
+        What is not read of a block is skipped when the next one is asked for. After the last block
+        the file must end, and every entry that owns data must have had its block: ArchiveDamaged
+        otherwise, so a caller who has seen the end has seen the whole archive.
+        """
+        if self._begun:
+            raise ValueError("the blocks of an archive can be read once only")
+        self._begun = True
+        while not self._source.at_end():
+            block = self._next_block()
+            yield block
+            block.skip()
+        if self._waiting:
+            missing = next(iter(self._waiting.values()))
+            raise self._source.damaged(
+                f"the file ends without the data of {_named(missing)}, and "
+                f"{len(self._waiting)} blocks in all are missing",
+                hint="get the whole file again, or use another snapshot",
+            )
+
+    def _next_block(self) -> DataBlock:
+        source = self._source
+        begin = source.offset
+        kind = source.byte("the type of a data block")
+        if kind not in (_BLOCK_DATA, _BLOCK_LARGE_OBJECTS):
+            raise source.damaged(f"a data block was expected, and {kind} is no type of one")
+        dump_id = source.integer("the number of a data block")
+        entry = self._waiting.pop(dump_id, None)
+        if entry is None:
+            raise source.damaged(f"a data block of entry {dump_id} is not in its place")
+        if entry.position is Position.SET and entry.offset != begin:
+            # pg_restore would jump to where the entry says.
+            raise source.damaged(
+                f"the data of {_named(entry)} are at byte {begin}, "
+                f"and the entry says {entry.offset}"
+            )
+        if (kind == _BLOCK_LARGE_OBJECTS) != (entry.description == "BLOBS"):
+            raise source.damaged(f"the data block of {_named(entry)} is of the wrong type")
+        if kind == _BLOCK_LARGE_OBJECTS:
+            return LargeObjectsBlock(entry, source, self._open_stream)
+        body = _Body(source, f"the data of {_named(entry)}", self._open_stream)
+        return TableBlock(entry, body, readable=self._open_stream is not None)
+
+
+def _named(entry: TocEntry) -> str:
+    name = f"{entry.namespace}.{entry.tag}" if entry.namespace else entry.tag
+    return f"{entry.description} `{name}`"

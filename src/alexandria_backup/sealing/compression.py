@@ -1,0 +1,63 @@
+"""Zstandard, by the standard library's API (PEP 784) and its backport."""
+
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from alexandria_backup.errors import ArchiveDamaged
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+#: What is yielded at once, at most.
+PIECE_BYTES: Final = 1 << 20
+
+
+class ZstdDecompressor:
+    """A stream of one or more zstd frames, fed in chunks.
+
+    With `frames_end_with_chunks`, a frame may end only where a chunk does. pg_restore drops what
+    follows a frame inside a chunk, without a word, so an archive with such a chunk counts as
+    damaged.
+    """
+
+    def __init__(self, *, frames_end_with_chunks: bool = False) -> None:
+        self._frames_end_with_chunks = frames_end_with_chunks
+        #: None between frames.
+        self._frame: zstd.ZstdDecompressor | None = None
+
+    def decompress(self, data: bytes) -> Iterator[bytes]:
+        """Yield what `data` makes available; ArchiveDamaged where it is not zstd."""
+        while data:
+            frame = self._frame = self._frame or zstd.ZstdDecompressor()
+            yield from _pieces(frame, data)
+            if not frame.eof:
+                return
+            data, self._frame = frame.unused_data, None
+            if data and self._frames_end_with_chunks:
+                raise ArchiveDamaged("data follow a zstd frame inside a chunk")
+
+    def finish(self) -> None:
+        """Raise ArchiveDamaged where the last frame is not whole."""
+        if self._frame is not None:
+            raise ArchiveDamaged("compressed data end before the end of their zstd frame")
+
+
+def archive_decompressor() -> ZstdDecompressor:
+    """Return a decompressor for one body of an archive of `pg_dump --compress=zstd`."""
+    return ZstdDecompressor(frames_end_with_chunks=True)
+
+
+def _pieces(frame: zstd.ZstdDecompressor, data: bytes) -> Iterator[bytes]:
+    while True:
+        try:
+            piece = frame.decompress(data, PIECE_BYTES)
+        except zstd.ZstdError as exc:
+            raise ArchiveDamaged(f"compressed data are damaged: {exc}") from exc
+        if piece:
+            yield piece
+        if frame.eof or frame.needs_input:
+            return
+        data = b""
