@@ -149,10 +149,12 @@ class EmbeddedServer:
         """
         if self._stopped:
             return
-        if self._guard.running() is not None:
-            self._shut_down(signal.SIGINT)
         self._stopped = True
-        self._guard.end()
+        try:
+            if self._guard.running() is not None:
+                self._shut_down(signal.SIGINT)
+        finally:
+            self._guard.end()
 
     def crash(self) -> None:
         """End everything at once without a checkpoint; `restart` then recovers from the WAL."""

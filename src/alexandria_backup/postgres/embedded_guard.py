@@ -116,7 +116,6 @@ class Guard:
                     user=user,
                     group=group,
                     extra_groups=None if user is None else [],
-                    umask=0o077,
                     # Safe here: this process has one thread.
                     preexec_fn=self._die_with_us,  # noqa: PLW1509
                 )
@@ -205,4 +204,6 @@ def _tell(event: str) -> None:
 
 
 if __name__ == "__main__":
+    # Also for the log, which may show data.
+    os.umask(0o077)
     Guard(json.loads(sys.argv[1])).serve()

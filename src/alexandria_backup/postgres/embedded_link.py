@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ class GuardLink:
     """
 
     def __init__(self, place: Place, log: Path) -> None:
+        self._place = place
         self._log = log
         self._running: int | None = None
         self._heard = b""
@@ -54,6 +56,8 @@ class GuardLink:
         """Run a program and return its process id; `ClientToolFailed` where it cannot start."""
         self._order(["run", *command])
         word, _, rest = self._next_event(deadline=None).partition(" ")
+        while word == "exited":
+            word, _, rest = self._next_event(deadline=None).partition(" ")
         if word != "started":
             raise self.failure(f"`{Path(command[0]).name}` could not be started: {rest}")
         self._running = int(rest)
@@ -79,12 +83,17 @@ class GuardLink:
         self._order(["signal", number])
 
     def end(self) -> None:
-        """Let the guard stop what runs, tidy up and end; wait for it."""
+        """Let the guard stop what runs, tidy up and end; wait for it.
+
+        Raises `ClientToolFailed` where data could not be moved from the private folder.
+        """
         # A guard that was killed took PostgreSQL with it: only its exit is left to collect.
         with contextlib.suppress(ClientToolFailed):
             self._order(["end"])
         rest, _ = self._guard.communicate()
         self._running = None
+        if self._guard.returncode != 0 and self._place.data == self._place.home:
+            shutil.rmtree(self._place.private, ignore_errors=True)
         for line in (self._heard + rest).decode(errors="replace").splitlines():
             if line.startswith("kept "):
                 raise ClientToolFailed(

@@ -83,7 +83,8 @@ def hand_over(path: Path, account: Account | None) -> None:
     """Give a file, or a folder with all it holds, to the server's user."""
     if account is None:
         return
-    os.chown(path, account.uid, account.gid)
+    # Never through a link: as root, that would give away the file that somebody points us to.
+    os.chown(path, account.uid, account.gid, follow_symlinks=False)
     for parent, folders, files in os.walk(path):
         for name in (*folders, *files):
             os.chown(Path(parent, name), account.uid, account.gid, follow_symlinks=False)
