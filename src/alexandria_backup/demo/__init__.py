@@ -1,0 +1,1 @@
+"""A stand-in Alexandria on an embedded PostgreSQL: schema, data, writer, `/ready`, `/license`."""
