@@ -17,8 +17,6 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-#: What may stand where a list of roles ends.
-_END_OF_ROLES: Final = frozenset({"WITH", "GRANTED", "USING", "GRANT", "REVOKE", "SERVER", "IN"})
 _NOT_ROLES: Final = frozenset({"PUBLIC", "CURRENT_USER", "CURRENT_ROLE", "SESSION_USER"})
 
 
@@ -77,11 +75,15 @@ def _after_role(tokens: Sequence[_Token]) -> Iterator[str]:
 
 
 def _list(tokens: Sequence[_Token]) -> Iterator[str]:
-    for token in tokens:
-        if token.keyword in _END_OF_ROLES:
-            return
-        if token.name is not None and token.keyword not in _NOT_ROLES | {"GROUP"}:
+    # The list ends where no comma follows. What follows cannot be told by its word: a role may be
+    # called `server` or `granted`, and pg_dump does not quote these.
+    waiting = iter(token for token in tokens if token.keyword != "GROUP")
+    for token in waiting:
+        if token.name is not None and token.keyword not in _NOT_ROLES:
             yield token.name
+        comma = next(waiting, None)
+        if comma is None or comma.keyword != ",":
+            return
 
 
 def _statements(sql: str) -> Iterator[list[_Token]]:

@@ -6,6 +6,7 @@ would not: pg_restore ends with exit code 0 on an uncompressed archive whose row
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -185,22 +186,27 @@ class ArchiveReader:
         self.encoding: str = toc.encoding
         self._open_stream = decompressor_for(self.header.compression, decompressors)
         self._waiting = {entry.dump_id: entry for entry in toc.entries if entry.had_dumper}
+        #: Where the block of an entry was found.
+        self._found: dict[int, int] = {}
         self._begun = False
 
     def blocks(self) -> Iterator[DataBlock]:
         """Yield each data block in the order of the file; once only.
 
         What is not read of a block is skipped when the next one is asked for. After the last block
-        the file must end, and every entry that owns data must have had its block: ArchiveDamaged
-        otherwise, so a caller who has seen the end has seen the whole archive.
+        the file must end, but for a second table of contents that says the same, and every entry
+        that owns data must have had its block: ArchiveDamaged otherwise. So a caller who has seen
+        the end has seen the whole archive.
         """
         if self._begun:
             raise ValueError("the blocks of an archive can be read once only")
         self._begun = True
-        while not self._source.at_end():
+        while self._waiting and not self._source.at_end():
             block = self._next_block()
             yield block
             block.skip()
+        if not self._waiting and not self._source.at_end():
+            self._read_second_toc()
         if self._waiting:
             missing = next(iter(self._waiting.values()))
             raise self._source.damaged(
@@ -227,10 +233,34 @@ class ArchiveReader:
             )
         if (kind == _BLOCK_LARGE_OBJECTS) != (entry.description == "BLOBS"):
             raise source.damaged(f"the data block of {_named(entry)} is of the wrong type")
+        self._found[dump_id] = begin
         if kind == _BLOCK_LARGE_OBJECTS:
             return LargeObjectsBlock(entry, source, self._open_stream)
         body = _Body(source, f"the data of {_named(entry)}", self._open_stream)
         return TableBlock(entry, body, readable=self._open_stream is not None)
+
+    def _read_second_toc(self) -> None:
+        """Read what pg_dump 16 and newer append to a file that is their standard output.
+
+        They open standard output for appending too, and so the table of contents that they write
+        again, now with the offsets of the data, lands behind the data and not over the first one.
+        pg_restore never reads that far.
+        """
+        begin = self._source.offset
+        try:
+            again = read_toc(self._source, self.header)
+        except ArchiveDamaged as exc:
+            raise ArchiveDamaged(f"something follows the archive's end at byte {begin}") from exc
+        same = tuple(map(_unplaced, again.entries)) == tuple(map(_unplaced, self.entries))
+        placed = all(
+            entry.offset == self._found.get(entry.dump_id, entry.offset) for entry in again.entries
+        )
+        if not same or not placed or not self._source.at_end():
+            raise ArchiveDamaged(f"something follows the archive's end at byte {begin}")
+
+
+def _unplaced(entry: TocEntry) -> TocEntry:
+    return replace(entry, position=Position.NOT_SET, offset=None)
 
 
 def _named(entry: TocEntry) -> str:

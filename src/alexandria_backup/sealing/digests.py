@@ -61,3 +61,16 @@ class RowDigest:
     def hexdigest(self) -> str:
         """Return the number of rows, a colon, and the sum in hex."""
         return f"{self.rows}:{self._sum & _MODULUS_MASK:064x}"
+
+    @classmethod
+    def combined(cls, digests: Iterable[str]) -> str:
+        """Return the digest of all rows of several digests, given as `hexdigest` returned them.
+
+        Raises ValueError for anything else.
+        """
+        whole = cls()
+        for digest in digests:
+            rows, _, total = digest.partition(":")
+            whole.rows += int(rows)
+            whole._sum += int(total, 16)
+        return whole.hexdigest()
