@@ -10,8 +10,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from alexandria_backup.archive.decompression import Decompressor, decompressor_for
-from alexandria_backup.archive.primitives import ByteReader
+from alexandria_backup.archive.decompression import Decompressor, Stored, decompressor_for
+from alexandria_backup.archive.primitives import PIECE_BYTES, ByteReader
 from alexandria_backup.archive.toc import ArchiveHeader, Compression, Position, TocEntry
 from alexandria_backup.archive.toc_reader import read_header, read_toc
 from alexandria_backup.errors import ArchiveDamaged, PrecheckRefused
@@ -41,7 +41,9 @@ class _Body:
         if self._open_stream is None:
             raise PrecheckRefused(f"the compression of {self._what} cannot be read here")
         self._started = True
-        return _gathered(self._decompressed(self._open_stream()))
+        stream = self._open_stream()
+        stored = isinstance(stream, Stored)
+        return _gathered(self._stored() if stored else self._decompressed(stream))
 
     def skip(self) -> None:
         for _ in self._stored():
@@ -60,15 +62,19 @@ class _Body:
             raise self._source.damaged(f"in {self._what}: {exc.message}", hint=exc.hint) from exc
 
     def _stored(self) -> Iterator[bytes]:
+        # An uncompressed archive has a chunk per row: what stands in this loop costs per row.
         source, what = self._source, self._what
+        what_size = f"the size of a chunk of {what}"
         while not self.ended:
-            size = source.integer(f"the size of a chunk of {what}")
-            if size < 0:
-                raise source.damaged(f"a chunk of {what} cannot be {size} bytes long")
-            if size == 0:
-                self.ended = True
-            else:
+            size = source.integer(what_size)
+            if 0 < size <= PIECE_BYTES:
+                yield source.take(size, what)
+            elif size > 0:
                 yield from source.stream(size, what)
+            elif size < 0:
+                raise source.damaged(f"a chunk of {what} cannot be {size} bytes long")
+            else:
+                self.ended = True
 
 
 def _finished(stream: Decompressor) -> Iterator[bytes]:
