@@ -51,9 +51,12 @@ def test_golden_archives_read_alike(golden: bytes) -> None:
         ("things", 3, 11, f"3:{THINGS}"),
     ]
     assert (contents.large_objects.count, contents.large_objects.raw_bytes) == (2, 12)
+    # Over the objects 77 and 4294967290: an OID from 2^31 on is written as a negative number.
+    assert contents.large_objects.digest == f"2:{OBJECTS}"
 
 
 PEOPLE = "8912352df82f3f2eb6973ef3f334d454173941d5b10717a0c99a031028918721"
+OBJECTS = "05735baad8ae80479aa6ca866a165ceaeadb19dccdb785c4d4a2e30fdcabc927"
 THINGS = "5747a8d5d0bc1f1a7720783d35390a86e699b4e67cde554c0d06e989a3bcf0c2"
 
 
@@ -79,6 +82,18 @@ def test_anything_after_the_end_is_refused(golden: bytes) -> None:
     for tail in (b"\0", b"\n", b"PGDMP", golden, golden[:end][-40:]):
         message = refused(golden + tail)
         assert f"something follows the archive's end at byte {end}" in message
+
+
+@pytest.mark.parametrize("name", ["1.15-none", "1.16-none"])
+def test_a_second_table_of_contents_must_say_the_same(name: str) -> None:
+    data = BY_NAME[name]
+    (end,) = ends_of(data)
+    assert end < len(data)
+    offset = begin_of_data(data).to_bytes(8, "little")
+    for old, new in ((b"\2" + offset, b"\2" + b"\7" * 8), (b"people", b"PEOPLE")):
+        assert old in data[end:]
+        changed = data[:end] + data[end:].replace(old, new, 1)
+        assert f"something follows the archive's end at byte {end}" in refused(changed)
 
 
 def test_every_flipped_bit_of_compressed_data_is_found() -> None:
@@ -282,6 +297,11 @@ def test_text_that_is_not_of_its_encoding_is_refused(craft: Any) -> None:
     assert latin.entries[1].tag == "Müller"
     unknown = craft(bodies=[[ROWS]], tag=b"M\xfcller", encoding="SQL_ASCII").build()
     assert ArchiveReader([unknown]).entries[1].tag == "M\\xfcller"
+
+
+def test_a_nul_byte_in_a_name_is_refused(craft: Any) -> None:
+    # A C program would take the name to end there.
+    assert "NUL byte" in refused(craft(bodies=[[ROWS]], tag=b"t\0evil").build())
 
 
 @pytest.mark.parametrize("created", [(0, 0, 0, 0, 0, 0, 0), (6, 5, 4, 3, 12, 126, 0)])
