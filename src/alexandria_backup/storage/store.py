@@ -8,6 +8,7 @@ All verbs raise `StorageError` or one of its children (`StoreUnreachable`, `Stor
 `StoreFull`, `ObjectMissing`, `ObjectExists`), and `UsageError` for a name that is refused.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,9 @@ from alexandria_backup.errors import UsageError
 
 #: The end of the names of unfinished files; no object may be named so.
 PART_SUFFIX = ".part"
+
+#: What the XML of S3 cannot carry, and no terminal should be shown.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +59,8 @@ class ObjectStore(Protocol):
 
         The object appears whole at the end, or not at all: also when `chunks` raises, which comes
         through as it was raised. `expected_size` is an estimate in bytes, never a limit or a
-        check: it chooses the size of parts, and may be wrong by a factor of ten. Raises
-        `ObjectExists` as `put` does, mostly before the first chunk is taken.
+        check: it chooses the size of parts, and may be too low by half. Raises `ObjectExists` as
+        `put` does: before the first chunk is taken, or at the end where another writer was faster.
         """
         ...
 
@@ -65,7 +69,7 @@ class ObjectStore(Protocol):
         ...
 
     def read(self, name: str) -> Iterator[bytes]:
-        """Give an object in chunks of about a MiB, in order, none of them empty.
+        """Give an object in chunks of at most 8 MiB, in order, none of them empty.
 
         Raises `ObjectMissing` before the first chunk, and `StorageError` where the stream ends
         before the object does: an end without an error is the whole object. Close the iterator to
@@ -141,7 +145,7 @@ def _objection_to_text(text: str) -> str | None:
     parts = text.split("/")
     if any(part in {"", ".", ".."} for part in parts):
         return "empty parts, `.` and `..` are not allowed"
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
+    if _UNPRINTABLE.search(text):
         return "control characters are not allowed"
     # 255 bytes: every local file system; 1,024: S3 and GCS, less some room for a store's prefix.
     if size > 1000 or any(len(part.encode()) > 255 for part in parts):
