@@ -108,6 +108,13 @@ class Session:
         row = self.one(statement, parameters)
         return None if row is None else row[0]
 
+    def records(self, statement: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """Return all rows by the names of their columns."""
+        with self._translated():
+            cursor = self._run(statement, parameters)
+            names = [column.name for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
     @contextmanager
     def transaction(
         self, *, read_only: bool = False, repeatable_read: bool = False

@@ -1,0 +1,81 @@
+"""What a server is, and what our role may do on it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.queries import load
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerFacts:
+    """A server, as one session sees it."""
+
+    #: Such as 160014.
+    version_num: int
+    #: Such as `16.14 (Debian 16.14-1)`.
+    version: str
+    #: True on a standby: nothing can be written there.
+    in_recovery: bool
+    #: The same for a primary and its standbys; None where the role may not ask.
+    system_identifier: int | None
+    #: True where this session is encrypted.
+    tls: bool
+    #: The server's own clock.
+    now: datetime
+    #: None where the role may not ask.
+    data_directory: str | None
+    #: True where the session comes through a Unix socket or a loopback address. A forwarded port
+    #: looks the same: whoever reads `data_directory` must look whether it is there.
+    local: bool
+    max_connections: int
+
+    @property
+    def major(self) -> int:
+        """The major version."""
+        return self.version_num // 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleFacts:
+    """The session's role, with what it has by inheritance; a superuser may everything."""
+
+    name: str
+    superuser: bool
+    create_database: bool
+    create_role: bool
+    replication: bool
+    bypass_row_security: bool
+    #: Reads every table, as a member of `pg_read_all_data` does.
+    may_read_all: bool
+    #: Ends sessions of other roles, as a member of `pg_signal_backend` does; not of superusers.
+    may_signal: bool
+    #: Roles whose rights it has, without itself.
+    member_of: tuple[str, ...]
+
+
+def server_facts(session: Session) -> ServerFacts:
+    """Ask the server about itself; what the role may not know is None."""
+    queries = load("server")
+    (record,) = session.records(queries["server"])
+    may_ask = session.value(queries["may_ask_control"])
+    identifier = session.value(queries["system_identifier"]) if may_ask else None
+    record["now"] = record["now"].astimezone(UTC)
+    return ServerFacts(**record, system_identifier=identifier)
+
+
+def role_facts(session: Session) -> RoleFacts:
+    """Ask what the session's role may do."""
+    (record,) = session.records(load("server")["role"])
+    record["member_of"] = tuple(record["member_of"])
+    return RoleFacts(**record)
+
+
+def list_databases(session: Session) -> tuple[str, ...]:
+    """Return the names of all databases of the server, templates and fenced ones too, sorted."""
+    return tuple(name for (name,) in session.all(load("server")["databases"]))
+
+
+def roles(session: Session) -> frozenset[str]:
+    """Return the names of all roles of the server."""
+    return frozenset(name for (name,) in session.all(load("server")["roles"]))

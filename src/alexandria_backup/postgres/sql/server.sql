@@ -1,0 +1,43 @@
+-- What a server is, and what the role may do on it.
+
+-- name: server
+SELECT
+    pg_catalog.current_setting('server_version_num')::int AS version_num,
+    pg_catalog.current_setting('server_version') AS version,
+    pg_catalog.pg_is_in_recovery() AS in_recovery,
+    coalesce((SELECT s.ssl FROM pg_catalog.pg_stat_ssl AS s
+              WHERE s.pid = pg_catalog.pg_backend_pid()), false) AS tls,
+    pg_catalog.clock_timestamp() AS now,
+    -- Through the view, which hides the row from those who may not see it, rather than failing.
+    (SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'data_directory')
+        AS data_directory,
+    coalesce(pg_catalog.inet_client_addr() <<= '127.0.0.0/8'
+             OR pg_catalog.inet_client_addr() = '::1', true) AS local,
+    pg_catalog.current_setting('max_connections')::int AS max_connections
+
+-- name: may_ask_control
+SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+
+-- name: system_identifier
+SELECT system_identifier FROM pg_catalog.pg_control_system()
+
+-- name: role
+SELECT
+    r.rolname AS name, r.rolsuper AS superuser,
+    r.rolcreatedb OR r.rolsuper AS create_database,
+    r.rolcreaterole OR r.rolsuper AS create_role,
+    r.rolreplication OR r.rolsuper AS replication,
+    r.rolbypassrls OR r.rolsuper AS bypass_row_security,
+    pg_catalog.pg_has_role(r.oid, 'pg_read_all_data', 'USAGE') AS may_read_all,
+    pg_catalog.pg_has_role(r.oid, 'pg_signal_backend', 'USAGE') AS may_signal,
+    ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_roles AS g
+          WHERE g.oid <> r.oid AND pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE')
+          ORDER BY g.rolname) AS member_of
+FROM pg_catalog.pg_roles AS r
+WHERE r.rolname = current_user
+
+-- name: databases
+SELECT d.datname FROM pg_catalog.pg_database AS d ORDER BY d.datname
+
+-- name: roles
+SELECT r.rolname FROM pg_catalog.pg_roles AS r
