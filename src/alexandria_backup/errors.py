@@ -18,6 +18,7 @@
     │   ├── SpaceMissing                  12
     │   ├── ExtensionsMissing             12
     │   └── OtherApplication              12
+    ├── SessionsRemain                     1
     ├── ClientToolFailed                   1
     ├── StorageError                       1
     │   ├── StoreUnreachable               1
@@ -216,6 +217,12 @@ class OtherApplication(PrecheckRefused):
     """The archive seems to belong to another application."""
 
     code = "other-application"
+
+
+class SessionsRemain(AlexandriaError):
+    """Sessions stay in a database that must be free of them."""
+
+    code = "sessions-remain"
 
 
 class ClientToolFailed(AlexandriaError):
