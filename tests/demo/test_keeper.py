@@ -73,3 +73,16 @@ def test_the_lock_can_be_taken_again(lock: Path) -> None:
     for _ in range(2):
         with keeper.hold(lock):
             assert lock.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_keeper_itself_may_look_without_losing_the_lock(lock: Path) -> None:
+    look = "import sys; from pathlib import Path; from alexandria_backup.demo import keeper; "
+    look += "sys.exit(keeper.is_held(Path(sys.argv[1])))"
+    command = [sys.executable, "-c", look, str(lock)]
+    with keeper.hold(lock):
+        assert keeper.is_held(lock)
+        with pytest.raises(LockedByAnotherRun), keeper.hold(lock):
+            pass
+        assert subprocess.run(command, check=False).returncode == 1
+    assert not keeper.is_held(lock)
+    assert subprocess.run(command, check=False).returncode == 0

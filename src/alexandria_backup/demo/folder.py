@@ -27,7 +27,7 @@ class ApplicationFolder:
 
     @property
     def pid_file(self) -> Path:
-        """Holds the application's process id, and is locked by it while it runs."""
+        """Holds the application's process id; locked (`flock`) as long as it lives."""
         return self.root / "application.pid"
 
     @property

@@ -13,14 +13,19 @@ from pathlib import Path
 
 from alexandria_backup.errors import LockedByAnotherRun
 
+#: What this process holds: a POSIX lock does not tell its own holder, and looking would free it.
+_held: set[Path] = set()
+
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
     """Be the keeper; raises `LockedByAnotherRun` if another process is.
 
-    While it is held, this process must not open `path` a second time: closing any descriptor of the
-    file frees a POSIX lock.
+    While it is held, this process must not open `path` by other means than this module's: closing
+    any descriptor of the file frees a POSIX lock.
     """
+    if path.absolute() in _held:
+        raise LockedByAnotherRun(f"`{path.parent}` is held by this very process")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -30,13 +35,17 @@ def hold(path: Path) -> Iterator[None]:
                 f"`{path.parent}` belongs to a demo that is still running",
                 hint="choose another folder, or wait for that demo",
             ) from exc
+        _held.add(path.absolute())
         yield
     finally:
+        _held.discard(path.absolute())
         os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:
-    """Return whether another process is the keeper; never for the keeper itself (see `hold`)."""
+    """Return whether there is a keeper: another process or this one."""
+    if path.absolute() in _held:
+        return True
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
