@@ -7,6 +7,7 @@ long writes are multipart uploads, which show nothing before they are complete.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,12 @@ from obstore.exceptions import GenericError
 from obstore.store import ObjectStore as Client
 
 from alexandria_backup.errors import ObjectExists, ObjectMissing, StorageError
-from alexandria_backup.storage.cloud_errors import status_of, translated
+from alexandria_backup.storage.cloud_errors import (
+    VENDOR_ERRORS,
+    ignores_ranges,
+    status_of,
+    translated,
+)
 from alexandria_backup.storage.store import ObjectInfo, check_name, check_prefix
 
 if TYPE_CHECKING:  # obstore has these two in its stubs alone
@@ -63,27 +69,16 @@ class CloudStore:
         check_name(name)
         self._refuse_existing(name)
         part = part_size(expected_size)
-        source = _Source(chunks)
-        head = source.take(part)
-        if source.ended:
-            self._put(name, b"".join(head))
-            return source.size
-        try:
-            with translated(f"`{name}` could not be stored in `{self.url}`"):
-                obstore.put(
-                    self._client,
-                    self._prefix + name,
-                    self._until_taken(name, head, source),
-                    use_multipart=True,
-                    chunk_size=part,
-                    max_concurrency=max(1, min(8, _IN_FLIGHT // part)),
-                )
-        except BaseException:
-            if source.error is None:
-                raise
-        if source.error is not None:
-            raise source.error  # as it was raised, and not as obstore hands it back
-        return source.size
+        rest = iter(chunks)
+        head = deque[bytes]()
+        size = 0
+        for chunk in rest:
+            head.append(bytes(chunk))
+            size += len(chunk)
+            if size > part:
+                return size + self._upload(name, head, rest, part)
+        self._put(name, b"".join(head))
+        return size
 
     def get(self, name: str) -> bytes:
         """See `ObjectStore.get`."""
@@ -91,23 +86,34 @@ class CloudStore:
         with translated(f"`{name}` could not be read from `{self.url}`"):
             answer = obstore.get(self._client, self._prefix + name)
             data = bytes(answer.bytes())
-        return self._whole(name, data, answer.meta["size"])
+        self._check(name, len(data), answer.meta["size"])
+        return data
 
     def read(self, name: str) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
         check_name(name)
+        key = self._prefix + name
         what = f"`{name}` could not be read from `{self.url}`"
         with translated(what):
-            meta = obstore.head(self._client, self._prefix + name)
-        for start in range(0, meta["size"], _RANGE):
-            end = min(start + _RANGE, meta["size"])
-            options: GetOptions = {"range": (start, end)}
+            meta = obstore.head(self._client, key)
+        size = meta["size"]
+        for start in range(0, size, _RANGE):
+            end = min(start + _RANGE, size)
+            options: GetOptions = {} if size <= _RANGE else {"range": (start, end)}
             if meta["e_tag"] is not None:
                 options["if_match"] = meta["e_tag"]
             with translated(what):
-                answer = obstore.get(self._client, self._prefix + name, options=options)
-                data = bytes(answer.bytes())
-            yield self._whole(name, data, end - start)
+                try:
+                    data = bytes(obstore.get(self._client, key, options=options).bytes())
+                except GenericError as error:
+                    if start or not ignores_ranges(error):
+                        raise
+                    break
+            self._check(name, len(data), end - start)
+            yield data
+        else:
+            return
+        yield from self._stream(name, size)
 
     def head(self, name: str) -> ObjectInfo | None:
         """See `ObjectStore.head`; a bucket that is missing cannot be told from a missing object."""
@@ -153,6 +159,22 @@ class CloudStore:
         """See `ObjectStore.free_bytes`."""
         return None
 
+    def _stream(self, name: str, size: int) -> Iterator[bytes]:
+        """Give an object as one long answer, for servers that know no ranges."""
+        what = f"`{name}` could not be read from `{self.url}`"
+        with translated(what):
+            chunks = obstore.get(self._client, self._prefix + name).stream(_MIB)
+        done = 0
+        while True:
+            with translated(what):
+                chunk = bytes(next(chunks, b""))
+            if not chunk:
+                break
+            done += len(chunk)
+            for start in range(0, len(chunk), _RANGE):
+                yield chunk[start : start + _RANGE]
+        self._check(name, done, size)
+
     def _put(self, name: str, data: bytes) -> None:
         key = self._prefix + name
         with translated(f"`{name}` could not be stored in `{self.url}`"):
@@ -164,16 +186,37 @@ class CloudStore:
                     raise
                 obstore.put(self._client, key, data, use_multipart=False)
 
-    def _until_taken(self, name: str, head: deque[bytes], rest: "_Source") -> Iterator[bytes]:
-        """Give all chunks, then look once more whether another writer was faster."""
-        while head:
-            yield head.popleft()
-        yield from rest
+    def _upload(self, name: str, head: deque[bytes], rest: Iterator[bytes], part: int) -> int:
+        """Send `head` and `rest` as one multipart upload; return the bytes of `rest`.
+
+        `rest` is asked outside of obstore: it may read from another store, which would be a call
+        of obstore within one, and that panics.
+        """
+        what = f"`{name}` could not be stored in `{self.url}`"
+        with translated(what):
+            writer = obstore.open_writer(
+                self._client,
+                self._prefix + name,
+                buffer_size=part,
+                max_concurrency=max(1, min(8, _IN_FLIGHT // part)),
+            )
+        size = 0
         try:
-            self._refuse_existing(name)
-        except StorageError as error:
-            rest.error = error
+            while head:
+                with translated(what):
+                    writer.write(head.popleft())
+            for chunk in rest:
+                with translated(what):
+                    size += writer.write(chunk)
+            self._refuse_existing(name)  # another writer may have been faster
+            with translated(what):
+                writer.close()
+        except BaseException as error:
+            # An abort that fails as well (the connection is gone) must not hide what came first.
+            with suppress(*VENDOR_ERRORS):
+                writer.__exit__(type(error), error, error.__traceback__)
             raise
+        return size
 
     def _refuse_existing(self, name: str) -> None:
         if self.head(name) is not None:
@@ -187,53 +230,9 @@ class CloudStore:
         name = meta["path"].removeprefix(self._prefix)
         return ObjectInfo(name=name, size=meta["size"], modified=meta["last_modified"])
 
-    def _whole(self, name: str, data: bytes, size: int) -> bytes:
-        if len(data) != size:
-            raise StorageError(
-                f"`{name}` in `{self.url}` gave {len(data)} bytes where {size} were due"
-            )
-        return data
-
-
-class _Source:
-    """The chunks of a stream, joined to pieces worth handing over, and what became of them."""
-
-    def __init__(self, chunks: Iterable[bytes]) -> None:
-        self._chunks = iter(chunks)
-        #: Bytes taken so far.
-        self.size = 0
-        self.ended = False
-        #: What `chunks` raised: it must come through as it is.
-        self.error: BaseException | None = None
-
-    def take(self, enough: int) -> deque[bytes]:
-        """Return pieces until there are `enough` bytes or `ended` is true."""
-        pieces: deque[bytes] = deque()
-        while self.size < enough:
-            try:
-                pieces.append(next(self))
-            except StopIteration:
-                break
-        return pieces
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        pieces: list[bytes] = []
-        wanted = self.size + _MIB
-        while self.size < wanted and not self.ended:
-            try:
-                pieces.append(bytes(next(self._chunks)))
-                self.size += len(pieces[-1])
-            except StopIteration:
-                self.ended = True
-            except BaseException as error:
-                self.error = error
-                raise
-        if not pieces:
-            raise StopIteration
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def _check(self, name: str, given: int, due: int) -> None:
+        if given != due:
+            raise StorageError(f"`{name}` in `{self.url}` gave {given} bytes where {due} were due")
 
 
 def part_size(expected_size: int | None) -> int:

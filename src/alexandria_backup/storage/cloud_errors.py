@@ -38,7 +38,14 @@ MEANINGS: dict[type[Exception], type[StorageError]] = {
     vendor.BaseError: StorageError,
     NotImplementedError: StorageError,
     ValueError: StorageError,
+    # Of streamed writes, whose errors pass through Rust's `std::io`.
+    OSError: StorageError,
+    FileExistsError: ObjectExists,
+    PermissionError: StoreDenied,
 }
+
+#: Everything that a call of obstore raises.
+VENDOR_ERRORS = tuple(MEANINGS)
 
 _STATUS = re.compile(r"status code: (\d{3})|\bstatus: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
@@ -56,7 +63,7 @@ def translated(what: str) -> Iterator[None]:
     """Turn an error of obstore into one of ours; `what` says what happened to what."""
     try:
         yield
-    except tuple(MEANINGS) as error:
+    except VENDOR_ERRORS as error:
         raise translate(error, what) from error
 
 
@@ -89,6 +96,11 @@ def status_of(error: Exception) -> int | None:
     """Return the HTTP status that an error of obstore reports, if it reports one."""
     found = _STATUS.search(str(error))
     return int(found[1] or found[2]) if found else None
+
+
+def ignores_ranges(error: Exception) -> bool:
+    """Tell whether a server answered a request for a range with something else."""
+    return "NotPartial" in str(error)
 
 
 def _meaning(text: str, status: int | None) -> type[StorageError]:

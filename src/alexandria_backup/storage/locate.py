@@ -39,8 +39,9 @@ class CloudOptions:
     allow_http: bool | None = None
     #: How often a request is tried again within the store, on 5xx and broken connections.
     retries: int = 6
-    #: How long one request may take; a part of 32 MiB must fit.
-    request_timeout: timedelta = timedelta(minutes=10)
+    #: How long a request may wait for the first or the next bytes of its answer; sending a part of
+    #: 32 MiB must fit.
+    stall_timeout: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,9 @@ def _open_cloud(location: _Location, options: CloudOptions) -> CloudStore:
     client: ClientConfig = {
         "allow_http": allow_http,
         "connect_timeout": timedelta(seconds=10),
-        "timeout": options.request_timeout,
+        "read_timeout": options.stall_timeout,
+        # For a whole request: only a bound, because a long object may come as one answer.
+        "timeout": timedelta(days=1),
     }
     retry: RetryConfig = {"max_retries": options.retries, "retry_timeout": timedelta(minutes=3)}
     url = _shown(location)
