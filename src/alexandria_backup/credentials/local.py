@@ -1,0 +1,87 @@
+"""DSNs on this machine: in a file, or in the environment."""
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexandria_backup.errors import CredentialsNotFound
+from alexandria_backup.events import Emit, Warned
+from alexandria_backup.secret import Secret
+
+#: A DSN is never longer; a file that is, was named by mistake.
+_LONGEST_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSource:
+    """A variable that holds the DSN."""
+
+    variable: str
+    #: None where it is not set.
+    value: Secret | None
+
+    @property
+    def name(self) -> str:
+        """Name the variable."""
+        return f"the variable {self.variable}"
+
+    def configured(self) -> bool:
+        """Tell whether it is set; set and empty is a mistake, not an absence."""
+        return self.value is not None
+
+    def find(self) -> Secret:
+        """Return its value."""
+        if not self.value:
+            raise CredentialsNotFound(
+                f"{self.name} is set and empty", hint=f"unset {self.variable}   # or set it"
+            )
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSource:
+    """A file that holds the DSN, alone."""
+
+    #: Where the path was given, such as `--dsn-file`.
+    given_as: str
+    path: Path | None
+    #: Told when others can read the file.
+    emit: Emit
+
+    @property
+    def name(self) -> str:
+        """Name the option and the file."""
+        return f"{self.given_as} `{self.path}`" if self.path else self.given_as
+
+    def configured(self) -> bool:
+        """Tell whether a file was named."""
+        return self.path is not None
+
+    def find(self) -> Secret:
+        """Return the file's text without the white space around it."""
+        if self.path is None:
+            raise CredentialsNotFound(f"{self.given_as} names no file")
+        try:
+            with self.path.open("rb") as file:
+                data = file.read(_LONGEST_BYTES + 1)
+            mode = self.path.stat().st_mode
+        except OSError as error:
+            raise CredentialsNotFound(
+                f"{self.name} cannot be read: {error.strerror}", hint=f"ls -l {self.path}"
+            ) from None
+        if len(data) > _LONGEST_BYTES:
+            raise CredentialsNotFound(f"{self.name} is too long to hold a DSN")
+        if not data.strip():
+            raise CredentialsNotFound(f"{self.name} is empty", hint=f"ls -l {self.path}")
+        try:
+            text = data.decode().strip()
+        except UnicodeDecodeError:
+            raise CredentialsNotFound(f"{self.name} is not UTF-8 text") from None
+        if mode & (stat.S_IRGRP | stat.S_IROTH):
+            self.emit(
+                Warned(
+                    message=f"{self.name} can be read by other users of this machine",
+                    hint=f"chmod 600 {self.path}",
+                )
+            )
+        return Secret(text)
