@@ -1,0 +1,82 @@
+"""The fence: nobody gets into a database, and nobody stays in it."""
+
+import time
+
+from alexandria_backup.errors import (
+    DatabaseMissing,
+    RightsMissing,
+    SessionsRemain,
+    StatementFailed,
+)
+from alexandria_backup.postgres.activity import SessionFacts, other_sessions, terminate
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.identifiers import quote_identifier
+
+_PAUSE = 0.05
+#: A login that was let in just before the fence shows itself a moment later: look again.
+_QUIET_LOOKS = 2
+_INSUFFICIENT_PRIVILEGE = "42501"
+
+
+def fence(maintenance: Session, database: str, *, patience: float) -> None:
+    """Refuse new connections to `database` and end its sessions; doing it twice is fine.
+
+    `maintenance` is a session in another database. Clients that try again are refused; workers of
+    the server are waited for. Raises, after `patience` seconds, SessionsRemain, which names who
+    would not go, or RightsMissing where our role may not end a session; the fence then stands.
+    """
+    facts = database_facts(maintenance, database)
+    if facts is None:
+        raise DatabaseMissing(f"there is no database `{database}` to fence")
+    if facts.allow_connections:
+        _allow(maintenance, database, allow=False)
+    deadline = time.monotonic() + patience
+    quiet = 0
+    while quiet < _QUIET_LOOKS:
+        left = other_sessions(maintenance, database)
+        quiet = 0 if left else quiet + 1
+        for found in left:
+            _end(maintenance, found)
+        if left and time.monotonic() > deadline:
+            raise _remaining(database, left)
+        time.sleep(_PAUSE)
+
+
+def lift(maintenance: Session, database: str) -> None:
+    """Let connections into `database` again; doing it twice is fine."""
+    facts = database_facts(maintenance, database)
+    if facts is None:
+        raise DatabaseMissing(f"there is no database `{database}` to open")
+    if not facts.allow_connections:
+        _allow(maintenance, database, allow=True)
+
+
+def _allow(maintenance: Session, database: str, *, allow: bool) -> None:
+    name = quote_identifier(database)
+    maintenance.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {allow}")
+
+
+def _end(maintenance: Session, found: SessionFacts) -> None:
+    if not found.may_terminate:
+        return
+    try:
+        terminate(maintenance, found.pid)
+    except StatementFailed as error:
+        # Its role may have changed since it was listed; the deadline then speaks for it.
+        if error.sqlstate != _INSUFFICIENT_PRIVILEGE:
+            raise
+
+
+def _remaining(database: str, left: tuple[SessionFacts, ...]) -> RightsMissing | SessionsRemain:
+    held = [found for found in left if not found.may_terminate]
+    names = ", ".join(str(found) for found in (held or left)[:3])
+    if held:
+        return RightsMissing(
+            f"our role may not end sessions in `{database}`: {names}",
+            hint="grant the role pg_signal_backend, or set `[database] admin_dsn_file`",
+        )
+    return SessionsRemain(
+        f"sessions in `{database}` do not end: {names}",
+        hint="stop these clients, then: alexandria run resume",
+    )

@@ -1,0 +1,169 @@
+"""Shadow databases: where a restore builds, and how a database tells which run it belongs to.
+
+A shadow's name follows from its target alone, so making it is also the lock: there is one restore
+per target. Which run made a database stands in its COMMENT, which any role may read from any
+database of the server.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from alexandria_backup.errors import (
+    LockedByAnotherRun,
+    PrecheckRefused,
+    StatementFailed,
+    UsageError,
+)
+from alexandria_backup.postgres.attributes import set_grants
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import DatabaseFacts, database_facts
+from alexandria_backup.postgres.identifiers import fit_name, fits, quote_identifier, quote_literal
+from alexandria_backup.postgres.queries import load
+
+#: The key under which a comment is ours.
+_KEY = "alexandria-backup"
+_SHADOW_SUFFIX = "_alexandria_shadow"
+_KEPT_SUFFIX = "_alexandria_kept_"
+_NEW_PREFIX = "alexandria_new_"
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+_DUPLICATE_DATABASE = "42P04"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """Which run a database belongs to, and as what."""
+
+    run: str
+    #: `shadow`: being built; `kept`: replaced by a swap.
+    role: Literal["shadow", "kept"]
+    #: The name of the database that it stands beside.
+    of: str
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def encode(self) -> str:
+        """Return the text that stands in the comment."""
+        content = {"run": self.run, "role": self.role, "of": self.of, "at": self.at.isoformat()}
+        return json.dumps({_KEY: content}, ensure_ascii=False)
+
+    @classmethod
+    def decode(cls, comment: str | None) -> "Marker | None":
+        """Return the marker in a comment, or None where the comment is somebody else's."""
+        try:
+            content = json.loads(comment or "")[_KEY]
+            run, role, of = content["run"], content["role"], content["of"]
+            at = datetime.fromisoformat(content["at"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        if role not in {"shadow", "kept"} or at.tzinfo is None:
+            return None
+        return cls(run=str(run), role=role, of=str(of), at=at)
+
+
+def shadow_name(database: str) -> str:
+    """Return the name of the shadow of `database`: always the same, in at most 63 bytes."""
+    return fit_name(database, _SHADOW_SUFFIX)
+
+
+def kept_name(database: str, run_suffix: str) -> str:
+    """Return the name under which a run keeps the database that it replaced."""
+    return fit_name(database, _KEPT_SUFFIX + run_suffix)
+
+
+def read_marker(session: Session, database: str) -> Marker | None:
+    """Return the marker of a database, or None where there is no such database or no marker."""
+    return Marker.decode(session.value(load("database")["comment_of"], [database]))
+
+
+def create_shadow(maintenance: Session, name: str, *, like: DatabaseFacts, marker: Marker) -> None:
+    """Create an empty database with the encoding, locale, owner and grants of `like`.
+
+    It appears under its name together with its marker: it is made under a name of the run's own
+    and then renamed, so that a crash cannot leave a shadow of nobody's. Raises LockedByAnotherRun
+    where there is a database of that name, and StatementFailed where the server refuses.
+    """
+    if not fits(name):
+        raise UsageError(f"`{name}` is no name for a database: 1 to 63 bytes are")
+    _refuse_existing(maintenance, name)
+    discard_unfinished(maintenance, marker.run)
+    unfinished = _unfinished_name(marker.run)
+    maintenance.execute(
+        f"CREATE DATABASE {quote_identifier(unfinished)} TEMPLATE template0 "
+        + " ".join(_options(like, maintenance.server_version))
+    )
+    try:
+        with maintenance.transaction():
+            made = quote_identifier(unfinished)
+            maintenance.execute(f"COMMENT ON DATABASE {made} IS {quote_literal(marker.encode())}")
+            set_grants(maintenance, unfinished, like.grants)
+            maintenance.execute(f"ALTER DATABASE {made} RENAME TO {quote_identifier(name)}")
+    except StatementFailed as error:
+        discard_unfinished(maintenance, marker.run)
+        if error.sqlstate == _DUPLICATE_DATABASE:
+            _refuse_existing(maintenance, name)
+        raise
+
+
+def discard_unfinished(maintenance: Session, run: str) -> None:
+    """Drop what a crash in the middle of `create_shadow` left of this run, where it left any."""
+    name = quote_identifier(_unfinished_name(run))
+    maintenance.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def drop_database(maintenance: Session, name: str, *, expected_oid: int, marker_run: str) -> None:
+    """Drop a database that a run made or kept, with the sessions in it; absent is fine.
+
+    Raises PrecheckRefused where the name leads to another database than the run's.
+    """
+    oid = maintenance.value(load("database")["oid_of"], [name])
+    if oid is None:
+        return
+    marker = read_marker(maintenance, name)
+    if oid != expected_oid or marker is None or marker.run != marker_run:
+        owner = f"run `{marker.run}`" if marker else "no run of ours"
+        raise PrecheckRefused(
+            f"database `{name}` (OID {oid}) belongs to {owner} and is not dropped: "
+            f"expected was OID {expected_oid} of run `{marker_run}`",
+            hint="alexandria run list",
+        )
+    maintenance.execute(f"DROP DATABASE {quote_identifier(name)} WITH (FORCE)")
+
+
+def _unfinished_name(run: str) -> str:
+    return fit_name(_NEW_PREFIX + run, "")
+
+
+def _refuse_existing(maintenance: Session, name: str) -> None:
+    if database_facts(maintenance, name) is None:
+        return
+    marker = read_marker(maintenance, name)
+    if marker is None:
+        raise LockedByAnotherRun(
+            f"there is a database `{name}` already, which no run of ours has made",
+            hint="look at it; if nobody needs it, drop it",
+        )
+    raise LockedByAnotherRun(
+        f"run `{marker.run}` works on `{marker.of}` since {marker.at:%Y-%m-%d %H:%M} UTC: "
+        f"its database `{name}` exists",
+        hint=f"alexandria run resume {marker.run}, or alexandria run abort {marker.run}",
+    )
+
+
+def _options(like: DatabaseFacts, server_version: int) -> list[str]:
+    """Return the options of CREATE DATABASE; those of providers exist from version 15 on."""
+    words = [
+        f"ENCODING {quote_literal(like.encoding)}",
+        f"LC_COLLATE {quote_literal(like.collate)}",
+        f"LC_CTYPE {quote_literal(like.ctype)}",
+        f"OWNER {quote_identifier(like.owner)}",
+        f"TABLESPACE {quote_identifier(like.tablespace)}",
+    ]
+    if server_version >= 150000:
+        words.append(f"LOCALE_PROVIDER {_PROVIDERS[like.locale_provider]}")
+    if like.locale is not None and like.locale_provider != "c":
+        keyword = "ICU_LOCALE" if like.locale_provider == "i" else "BUILTIN_LOCALE"
+        words.append(f"{keyword} {quote_literal(like.locale)}")
+    if like.icu_rules is not None:
+        words.append(f"ICU_RULES {quote_literal(like.icu_rules)}")
+    return words
