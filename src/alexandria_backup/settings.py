@@ -204,7 +204,8 @@ class Settings(BaseSettings):
     state_dir: UserPath = Field(
         default_factory=_default_state_dir,
         description="Where this machine keeps journals; default: "
-        "`$XDG_STATE_HOME/alexandria-backup`, `~/.local/state/alexandria-backup`, or for root `/var/lib/alexandria-backup`.",
+        "`$XDG_STATE_HOME/alexandria-backup`, `~/.local/state/alexandria-backup`, "
+        "or for root `/var/lib/alexandria-backup`.",
     )
     database: DatabaseSettings = DatabaseSettings()
     application: ApplicationSettings = ApplicationSettings()

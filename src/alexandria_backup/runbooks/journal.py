@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -21,7 +21,7 @@ from alexandria_backup.runbooks.step import RunState
 from alexandria_backup.storage.store import ObjectStore
 
 #: The version of the form of a transition.
-FORMAT = 1
+FORMAT: Final = 1
 _FOLDER = "runs"
 # Digits and letters that nobody misreads over the telephone.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"

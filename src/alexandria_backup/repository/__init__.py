@@ -1,0 +1,1 @@
+"""Where snapshots are kept, and the documents that make them snapshots."""

@@ -1,0 +1,163 @@
+"""A folder or prefix of archives, each with its manifest beside it.
+
+An archive without a manifest is listed and can be restored; nobody vouches for it. A manifest
+without its archive, or one that cannot be read, is listed with what is wrong with it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+
+from alexandria_backup.errors import SnapshotDamaged, SnapshotMissing, WrongKey
+from alexandria_backup.repository.manifest import (
+    LARGEST_BYTES,
+    Manifest,
+    SignedManifest,
+    SnapshotKind,
+    decode,
+)
+from alexandria_backup.sealing.signing import TrustedKey
+from alexandria_backup.storage.store import ObjectInfo, ObjectStore
+
+ARCHIVE_SUFFIX = ".pgdump"
+MANIFEST_SUFFIX = ".manifest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotEntry:
+    """One snapshot as the listing has it."""
+
+    #: The archive's name without its ending.
+    id: str
+    #: The archive's name in the store.
+    archive: str
+    #: Bytes of the stored archive; None where it is missing.
+    bytes: int | None
+    #: None where there is none, or none that can be read.
+    signed: SignedManifest | None
+    #: What is wrong, in one line; None where nothing is.
+    problem: str | None
+    #: When the store says that the archive, or else the manifest, was stored.
+    stored: datetime
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest, where there is a good one."""
+        return self.signed.manifest if self.signed else None
+
+    @property
+    def status(self) -> str:
+        """`read back` where a manifest says so, `stored` for an archive alone, else `damaged`."""
+        if self.problem is not None:
+            return "damaged"
+        return "read back" if self.signed else "stored"
+
+    @property
+    def created(self) -> datetime:
+        """When it was taken: by the server's clock, or for an archive alone when it was stored."""
+        return self.manifest.created if self.manifest else self.stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSnapshots:
+    """The snapshots of one folder or prefix."""
+
+    store: ObjectStore
+    #: Keys whose signatures count; where there are any, unsigned manifests are a problem.
+    trusted: tuple[TrustedKey, ...] = ()
+
+    def all(self) -> tuple[SnapshotEntry, ...]:
+        """Return every snapshot, oldest first; raises StorageError where the listing fails."""
+        found = {info.name: info for info in self.store.list(recursive=False)}
+        names = {_archive_of(name) for name in found} - {None}
+        entries = [self._entry(name, found) for name in names if name is not None]
+        return tuple(sorted(entries, key=lambda entry: (entry.created, entry.id)))
+
+    def find(self, name: str) -> SnapshotEntry:
+        """Return the snapshot of this id or file name; raises SnapshotMissing, naming the nearest.
+
+        A file of another name than `.pgdump` is looked for under its exact name.
+        """
+        for archive in (f"{name}{ARCHIVE_SUFFIX}", name):
+            infos = [self.store.head(archive), self.store.head(manifest_name(archive))]
+            found = {info.name: info for info in infos if info is not None}
+            if found:
+                return self._entry(archive, found)
+        ids = [entry.id for entry in self.all()]
+        near = get_close_matches(name, ids, n=1)
+        raise SnapshotMissing(
+            f"there is no snapshot `{name}` in `{self.store.url}`"
+            + (f"; the nearest is `{near[0]}`" if near else ""),
+            hint="alexandria snapshot list",
+        )
+
+    def latest(self, *, application: str, database: str) -> SnapshotEntry:
+        """Return the newest snapshot of this application and database, by the server's clock.
+
+        Never one of kind `safety`, and only one with a good manifest. Raises SnapshotMissing.
+        """
+        entries = self.all()
+        fitting = [
+            entry
+            for entry in entries
+            if entry.problem is None
+            and entry.manifest is not None
+            and entry.manifest.kind is not SnapshotKind.SAFETY
+            and entry.manifest.application == application
+            and entry.manifest.database.name == database
+        ]
+        if not fitting:
+            raise SnapshotMissing(
+                f"`{self.store.url}` has no snapshot of application `{application}`, "
+                f"database `{database}`; {len(entries)} others are there",
+                hint="alexandria snapshot list   # then restore one by its id",
+            )
+        return fitting[-1]
+
+    def _entry(self, archive: str, found: dict[str, ObjectInfo]) -> SnapshotEntry:
+        info, manifest = found.get(archive), found.get(manifest_name(archive))
+        signed, problem = self._manifest(manifest) if manifest else (None, None)
+        if info is None:
+            problem = problem or f"the archive `{archive}` is missing"
+        elif signed and signed.manifest.archive.bytes != info.size:
+            problem = (
+                f"the archive has {info.size:,} bytes, "
+                f"its manifest says {signed.manifest.archive.bytes:,}"
+            )
+        elif signed and signed.manifest.archive.name != archive:
+            problem = f"its manifest is the one of `{signed.manifest.archive.name}`"
+        stored = info or manifest
+        return SnapshotEntry(
+            id=archive.removesuffix(ARCHIVE_SUFFIX),
+            archive=archive,
+            bytes=info.size if info else None,
+            signed=signed,
+            problem=problem,
+            stored=stored.modified if stored else datetime.fromtimestamp(0, UTC),
+        )
+
+    def _manifest(self, info: ObjectInfo) -> tuple[SignedManifest | None, str | None]:
+        if info.size > LARGEST_BYTES:
+            return None, f"the manifest has {info.size:,} bytes, too many to be one"
+        try:
+            return decode(self.store.get(info.name), self.trusted), None
+        except (SnapshotDamaged, WrongKey) as error:
+            return None, error.message
+
+
+def archive_name(application: str, at: datetime) -> str:
+    """Return the paper runbook's name for an archive: `alexandria-ee-20261123T120000.pgdump`."""
+    return f"{application}-{at.astimezone(UTC):%Y%m%dT%H%M%S}{ARCHIVE_SUFFIX}"
+
+
+def manifest_name(archive: str) -> str:
+    """Return the name of the manifest beside an archive."""
+    return archive + MANIFEST_SUFFIX
+
+
+def _archive_of(name: str) -> str | None:
+    if name.endswith(ARCHIVE_SUFFIX):
+        return name
+    if name.endswith(ARCHIVE_SUFFIX + MANIFEST_SUFFIX):
+        return name.removesuffix(MANIFEST_SUFFIX)
+    return None

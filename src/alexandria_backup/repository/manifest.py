@@ -1,0 +1,238 @@
+"""The manifest: the signed document that makes an archive a snapshot; written last, never changed.
+
+The form is JSON, indented for people, and, where it is signed, the signature lines of a C2SP signed
+note behind it. The text begins with its role, so that nothing that was signed as something else can
+stand in its place. One schema serves the file of the paper recipe (one base archive, no frames) and
+whatever a repository keeps later.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    ValidationError,
+)
+
+from alexandria_backup.errors import ManifestInvalid
+from alexandria_backup.sealing.signing import SigningKey, TrustedKey, open_note, sign_note
+from alexandria_backup.storage.store import is_name
+
+#: The version of the form.
+FORMAT: Final = 1
+#: A manifest is never larger: it lists tables, not rows.
+LARGEST_BYTES = 64 * 1024 * 1024
+
+
+def _plain_name(name: str) -> str:
+    if "/" in name or not is_name(name):
+        raise ValueError("not a plain file name")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class SnapshotKind(StrEnum):
+    """What a snapshot was taken for."""
+
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"
+    UPGRADE = "upgrade"
+    #: Taken by a restore of what it replaces; never what `latest` means.
+    SAFETY = "safety"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+
+class ArchivePart(_Part):
+    """The base archive: for the paper recipe, all there is."""
+
+    name: PlainName
+    #: Of the stored file, with its SHA-256.
+    bytes: NonNegativeInt
+    sha256: Sha256Hex
+    #: `none`, `gzip`, `lz4` or `zstd`: of the bodies inside.
+    compression: str
+    #: PostgreSQL's name of the encoding of text and data.
+    encoding: str
+
+
+class DatabasePart(_Part):
+    """The database that was dumped."""
+
+    name: str
+    oid: NonNegativeInt
+    owner: str
+    encoding: str
+    locale_provider: str
+    collate: str
+    ctype: str
+    locale: str | None
+    icu_rules: str | None
+    connection_limit: int
+    comment: str | None
+    tablespace: str
+    size_bytes: NonNegativeInt | None
+    #: `(grantee or None for PUBLIC, privilege, grantable)`.
+    grants: tuple[tuple[str | None, str, bool], ...]
+    #: `(role or None for all, name, value)`.
+    settings: tuple[tuple[str | None, str, str], ...]
+
+
+class ServerPart(_Part):
+    """The server that it was dumped from."""
+
+    version: str
+    version_num: NonNegativeInt
+    system_identifier: int | None
+    in_recovery: bool
+
+
+class TablePart(_Part):
+    """The rows of one table, as they were read back."""
+
+    schema_name: str
+    name: str
+    columns: tuple[str, ...]
+    #: None where the archive's form does not let them be counted.
+    rows: NonNegativeInt | None
+    #: Order-independent digest of the rows as COPY text: `rows:hex`.
+    digest: str | None
+
+
+class LargeObjectsPart(_Part):
+    """The large objects, as they were read back."""
+
+    count: NonNegativeInt
+    bytes: NonNegativeInt | None
+    digest: str | None
+
+
+class AnchorPart(_Part):
+    """The state of one audit chain in the snapshot."""
+
+    chain: str
+    count: NonNegativeInt
+    first_id: str
+    first_hmac: str
+    last_id: str
+    last_hmac: str
+    #: SHA-256 over the canonical rows, in the chain's order.
+    rolling: str
+
+
+class AuditPart(_Part):
+    """What the audit chain in the snapshot was found to be."""
+
+    #: The status of the report, such as `intact` or `broken`.
+    status: str
+    summary: str
+    rows: NonNegativeInt
+    findings: NonNegativeInt
+    anchors: tuple[AnchorPart, ...]
+
+
+class Manifest(_Part):
+    """What a snapshot is."""
+
+    role: Literal["manifest"] = "manifest"
+    format: Literal[1] = FORMAT
+    #: None for a plain folder of files.
+    repository: str | None
+    snapshot: str
+    kind: SnapshotKind
+    application: str
+    note: str | None
+    #: By the database server's clock, before the dump began.
+    created: AwareDatetime
+    #: When the stored archive had been read back in full; by this machine's clock.
+    read_back: AwareDatetime
+    #: Versions of this program and of pg_dump.
+    tool: str
+    pg_dump: str
+    archive: ArchivePart
+    #: Rows of large tables outside of the base archive; the paper recipe has none.
+    frames: tuple[()] = ()
+    database: DatabasePart
+    server: ServerPart
+    extensions: dict[str, str]
+    roles: tuple[str, ...]
+    tables: tuple[TablePart, ...]
+    large_objects: LargeObjectsPart
+    #: The settings that decided how values were written: digests are comparable under these.
+    rendering: dict[str, str]
+    #: None where no audit chain was found.
+    audit: AuditPart | None
+
+    @property
+    def rows(self) -> int:
+        """All rows that were counted."""
+        return sum(table.rows or 0 for table in self.tables)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedManifest:
+    """A manifest, and which trusted keys vouch for it."""
+
+    manifest: Manifest
+    #: Names of trusted keys with a good signature; empty where none is trusted or none signed.
+    signers: tuple[str, ...]
+
+
+def encode(manifest: Manifest, key: SigningKey | None) -> bytes:
+    """Return the document; signed where there is a key."""
+    text = manifest.model_dump_json(indent=1) + "\n"
+    return (sign_note(text, key) if key is not None else text).encode()
+
+
+def decode(document: bytes, trusted: Sequence[TrustedKey]) -> SignedManifest:
+    """Read a document.
+
+    With trusted keys, one of them must have signed it; without, any is read, and `signers` is
+    empty. Raises ManifestInvalid for everything that is not a manifest of this format, and WrongKey
+    where only others have signed.
+    """
+    if len(document) > LARGEST_BYTES:
+        raise ManifestInvalid(f"the manifest has {len(document):,} bytes, too many to be one")
+    try:
+        text = document.decode()
+    except UnicodeDecodeError:
+        raise ManifestInvalid("the manifest is not UTF-8 text") from None
+    signers: tuple[str, ...] = ()
+    if trusted:
+        note = open_note(text, trusted)
+        text, signers = note.text, note.signers
+    else:
+        # Signatures that nobody was asked to check are cut off, not believed.
+        text = text.partition("\n\n")[0] + "\n" if "\n\n" in text else text
+    return SignedManifest(manifest=_parsed(text), signers=signers)
+
+
+def _parsed(text: str) -> Manifest:
+    try:
+        # Strict, but for what JSON has no form of: times, tuples and names of kinds.
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        if where == "format":
+            raise ManifestInvalid(
+                f"the manifest is of another format than {FORMAT}, the one this program reads",
+                hint="use the version of this program that wrote it, or a newer one",
+            ) from None
+        raise ManifestInvalid(
+            f"the manifest is malformed: {where or 'document'}: {first['msg']}"
+        ) from None
