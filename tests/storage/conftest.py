@@ -111,10 +111,18 @@ def _moto_app() -> App:
 
 
 @pytest.fixture
-def moto(_moto_app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
+def _moto_emptied(_moto_app: App) -> Iterator[App]:
+    from moto.s3.models import s3_backends  # noqa: PLC0415 - as above
+
+    yield _moto_app
+    s3_backends.reset()
+
+
+@pytest.fixture
+def moto(_moto_emptied: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Moto]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    moto = Moto(app=_moto_app)
+    moto = Moto(app=_moto_emptied)
     with served(moto) as moto.url:
         make_bucket(moto.url)
         yield moto
@@ -171,9 +179,9 @@ def s3_place(moto: Moto) -> Place:
 
 
 @pytest.fixture
-def gcs_place(_moto_app: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def gcs_place(_moto_emptied: App, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "test")
-    with served(_moto_app) as plain, served(like_gcs(_moto_app)) as url:
+    with served(_moto_emptied) as plain, served(like_gcs(_moto_emptied)) as url:
         make_bucket(plain)
         yield Place(url=_fresh("gs"), options=local_options(url))
 
