@@ -1,12 +1,11 @@
 """How the stand-in chains its audit rows: the recipe `alexandria-v1`, one writer at a time."""
 
-import hashlib
 import hmac
 import secrets
-import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Role
 from alexandria_backup.demo.ulid import ulid
 from alexandria_backup.postgres.connect import Session
 
@@ -28,21 +27,19 @@ class AuditEntry:
 
 def seal(key: bytes, ident: str, entry: AuditEntry, at: datetime, previous: bytes) -> bytes:
     """Return the HMAC of a row."""
-    values = (
-        ident,
-        entry.principal,
-        entry.action,
-        entry.agent,
-        entry.session,
-        entry.metadata,
-        entry.tenant_id,
-        str((at - _EPOCH) // timedelta(microseconds=1)),
-    )
-    message = b"alexandria-audit-v1\n" + b"".join(
-        b"\0" if v is None else b"\1" + struct.pack(">I", len(v.encode())) + v.encode()
-        for v in values
-    )
-    return hmac.digest(key, message + previous, hashlib.sha256)
+    row = {
+        Role.ID: ident,
+        Role.PRINCIPAL: entry.principal,
+        Role.ACTION: entry.action,
+        Role.AGENT: entry.agent,
+        Role.SESSION: entry.session,
+        Role.METADATA: entry.metadata,
+        Role.TENANT_ID: entry.tenant_id,
+        Role.CREATED_AT: str((at - _EPOCH) // timedelta(microseconds=1)),
+    }
+    recipe = ALEXANDRIA_V1
+    covered = [None if (text := row[role]) is None else text.encode() for role in recipe.fields]
+    return recipe.compute(key, covered, previous)
 
 
 _TIP = """

@@ -103,7 +103,8 @@ CREATE TABLE public.licenses (
 ALTER SEQUENCE public.invoice_numbers OWNED BY public.licenses.invoice;
 
 CREATE TABLE public.audit_logs (
-    id text PRIMARY KEY,
+    -- As bytes: the newest row is then found by its index, whatever the database's collation.
+    id text COLLATE "C" PRIMARY KEY,
     principal text,
     action text,
     agent text,
