@@ -107,7 +107,14 @@ def _moto_app() -> App:
     from moto.server import create_backend_app  # noqa: PLC0415 - slow, and few tests need it
 
     app: App = create_backend_app("s3")
-    return app
+    lock = threading.Lock()
+
+    def one_at_a_time(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Spare moto what it is not made for: an abort while parts are still arriving."""
+        with lock:
+            return app(environ, start_response)
+
+    return one_at_a_time
 
 
 @pytest.fixture

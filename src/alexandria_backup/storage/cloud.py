@@ -63,8 +63,8 @@ class CloudStore:
         """See `ObjectStore.put_stream`.
 
         A stream that fits one part is one conditional request. A multipart upload that fails is
-        aborted; where the connection is lost for good, the bucket's rule for abandoned uploads
-        must clear it.
+        aborted; what the server still keeps of it (the connection is lost for good, or a part was
+        on its way) is never visible, and cleared by the bucket's rule for abandoned uploads.
         """
         check_name(name)
         self._refuse_existing(name)
