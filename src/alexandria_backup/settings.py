@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -51,13 +51,45 @@ class KeyEncoding(StrEnum):
     BASE64 = "base64"
 
 
-def _words(value: object) -> object:
-    """Split a variable's text: JSON where it begins with a bracket, else words as in a shell."""
+def _list_or(split: Callable[[str], list[str]], value: object) -> object:
+    """Read a variable's text: JSON where it begins with a bracket, else as `split` does."""
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("["):
+    if not value.lstrip().startswith("["):
+        return split(value)
+    try:
         return json.loads(value)
-    return shlex.split(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _words(value: object) -> object:
+    return _list_or(shlex.split, value)
+
+
+def _statements(value: object) -> object:
+    # One statement: SQL is full of blanks and commas, so none of them can divide two.
+    return _list_or(lambda text: [text] if text.strip() else [], value)
+
+
+def _keys(value: object) -> object:
+    return _list_or(lambda text: text.replace(",", " ").split(), value)
+
+
+def _path_text(value: object) -> object:
+    # `Path("")` would be the working folder.
+    if value == "":
+        raise ValueError("the path is empty")
+    return value
+
+
+def _expanded(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path holds no NUL byte")
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("the home folder that `~` stands for is not known") from None
 
 
 def _secret(value: object) -> object:
@@ -66,12 +98,18 @@ def _secret(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Hidden = Annotated[Secret, BeforeValidator(_secret)]
-UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+Statements = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_statements)]
+Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_keys)]
+UserPath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(_expanded)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
 
@@ -119,15 +157,19 @@ class ApplicationSettings(_Section):
     ready_timeout_s: float = Field(
         300.0, gt=0, description="Seconds to wait for `/ready` after a start."
     )
-    stop_command: Words | None = Field(
+    stop_command: Annotated[Words | None, NoDecode] = Field(
         None, description="The command that stops it, as a list of words; never through a shell."
     )
-    start_command: Words | None = Field(None, description="The command that starts it.")
+    start_command: Annotated[Words | None, NoDecode] = Field(
+        None, description="The command that starts it."
+    )
     command_timeout_s: float = Field(
         120.0, gt=0, description="Seconds that each of these commands may take."
     )
-    checks: Words = Field(
-        (), description="SQL statements that return true if restored data are good."
+    checks: Statements = Field(
+        (),
+        description="SQL statements that return true if restored data are good; in the variable "
+        "one statement, or a JSON list.",
     )
 
 
@@ -156,10 +198,10 @@ class SigningSettings(_Section):
         None, description="An Ed25519 private key (PEM, or its seed in base64) that signs."
     )
     key_name: str = Field("alexandria-backup", description="The name that signatures carry.")
-    trusted_keys: Words = Field(
+    trusted_keys: Keys = Field(
         (),
         description="Keys whose signatures are accepted, as `name+id+base64`; where there are "
-        "any, unsigned manifests are refused.",
+        "any, unsigned manifests are refused. In the variable with blanks or commas between.",
     )
 
 
@@ -172,14 +214,19 @@ class SnapshotSettings(_Section):
     )
 
 
-def _default_state_dir() -> Path:
+def _default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where journals are kept: below XDG_STATE_HOME, or as root in /var/lib."""
-    home = os.environ.get("XDG_STATE_HOME")
+    home = environ.get("XDG_STATE_HOME")
     if home:
         return Path(home) / "alexandria-backup"
     if os.geteuid() == 0:
         return Path("/var/lib/alexandria-backup")
-    return Path.home() / ".local" / "state" / "alexandria-backup"
+    if not environ.get("HOME"):
+        raise SettingsInvalid(
+            "there is no home folder to keep journals in",
+            hint="export ALEXANDRIA_STATE_DIR=/var/lib/alexandria-backup",
+        )
+    return Path(environ["HOME"]) / ".local" / "state" / "alexandria-backup"
 
 
 class Settings(BaseSettings):
@@ -199,7 +246,9 @@ class Settings(BaseSettings):
         description="The DSN itself; as a variable only, since a settings file is read by many.",
     )
     repository: str | None = Field(
-        None, description="Where snapshots are kept: a folder, or a URL such as `s3://bucket/dir`."
+        None,
+        min_length=1,
+        description="Where snapshots are kept: a folder, or a URL such as `s3://bucket/dir`.",
     )
     state_dir: UserPath = Field(
         default_factory=_default_state_dir,
@@ -259,8 +308,11 @@ def load(*, config: Path | None, environ: Mapping[str, str], cwd: Path) -> Loade
     problems = [*_unknown_variables(environ), *_misplaced(content, source)]
     if problems:
         raise _invalid(problems)
+    given = _merged(content, _from_variables(environ))
+    if "state_dir" not in given:
+        given["state_dir"] = _default_state_dir(environ)
     try:
-        settings = Settings(**_merged(content, _from_variables(environ)))
+        settings = Settings(**given)
     except ValidationError as error:
         raise _invalid(_explain(error, environ, source)) from None
     return LoadedSettings(settings=settings, source=source)
@@ -302,10 +354,21 @@ def _default(field: FieldInfo) -> str:
 def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
     named = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
     if named is not None:
-        return cwd / named.expanduser()
+        try:
+            return cwd / _expanded(named)
+        except ValueError as error:
+            raise SettingsInvalid(f"the settings file cannot be found: {error}") from error
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '/nonexistent')}/.config"
     places = (cwd / FILE_NAME, Path(home) / "alexandria" / FILE_NAME, _SYSTEM_FILE)
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if _is_there(place)), None)
+
+
+def _is_there(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except OSError as error:
+        # Going on to the next place could lead to other settings.
+        raise SettingsInvalid(f"`{place}` cannot be looked at: {error.strerror}") from error
 
 
 def _read(source: Path) -> dict[str, Any]:
@@ -319,10 +382,12 @@ def _read(source: Path) -> dict[str, Any]:
         raise SettingsInvalid(f"`{source}` cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsInvalid(f"`{source}` is not UTF-8 text") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         # TOML's message tells line and column, and quotes nothing.
-        said = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "nested too deeply"
-        raise SettingsInvalid(f"`{source}` is not TOML: {said}") from None
+        raise SettingsInvalid(f"`{source}` is not TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        said = "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+        raise SettingsInvalid(f"`{source}` is not usable as TOML: {said}") from None
     return _anchored(content, source.parent)
 
 
@@ -334,7 +399,7 @@ def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         for section in sections:
             table = table.get(section) if isinstance(table, dict) else None
         value = table.get(name) if isinstance(table, dict) else None
-        if not isinstance(value, str) or value.startswith("~"):
+        if not isinstance(value, str) or not value or value.startswith("~"):
             continue
         if _is_path(field) or (key == "repository" and ":" not in value.partition("/")[0]):
             table[name] = str(folder / value)
@@ -375,6 +440,22 @@ def _misplaced(content: Mapping[str, Any], source: Path | None) -> Iterator[str]
             f"`dsn` does not belong into `{source}`, which others may read: "
             f"put it into a file of mode 0600 and name that as `[database] dsn_file`"
         )
+    known = [key for key, _ in _fields()]
+    for name, value in content.items():
+        # Here and not by pydantic: its settings take keys with an underscore for their own options.
+        field = Settings.model_fields.get(name)
+        if field is None:
+            yield f"{_shown(name)} in `{source}` is no setting{_nearest(name, known)}"
+        elif _is_section(field) and not isinstance(value, dict):
+            yield f"`{name}` in `{source}` is wrong: it is a section, written `[{name}]`"
+
+
+def _is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
+
+
+def _shown(name: str) -> str:
+    return f"`{name}`" if name.isprintable() else ascii(name)
 
 
 def _explain(
@@ -390,9 +471,10 @@ def _explain(
             else f"`{key}` in `{source}`"
         )
         if problem["type"] == "extra_forbidden":
-            yield f"{given_in} is no setting{_nearest(key, keys)}"
+            yield f"{_shown(key)} in `{source}` is no setting{_nearest(key, keys)}"
         else:
-            yield f"{given_in} is wrong: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+            said = problem["msg"].removeprefix("Value error, ")
+            yield f"{given_in} is wrong: {said[:1].lower()}{said[1:]}"
 
 
 def _nearest(name: str, known: list[str]) -> str:
