@@ -1,5 +1,6 @@
 """DSNs on this machine: in a file, or in the environment."""
 
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from alexandria_backup.secret import Secret
 
 #: A DSN is never longer; a file that is, was named by mistake.
 _LONGEST_BYTES = 64 * 1024
+#: A DSN that was given as a path; `Path` has made one slash of two.
+_LOOKS_LIKE_A_DSN = re.compile(r"postgres(ql)?(\+\w+)?:/|\b(password|host|user|dbname)\s*=")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,9 @@ class FileSource:
     @property
     def name(self) -> str:
         """Name the option and the file."""
-        return f"{self.given_as} `{self.path}`" if self.path else self.given_as
+        if self.path is None or self._holds_a_dsn():
+            return self.given_as
+        return f"{self.given_as} `{self.path}`"
 
     def configured(self) -> bool:
         """Tell whether a file was named."""
@@ -66,6 +71,12 @@ class FileSource:
                 data = file.read(_LONGEST_BYTES + 1)
             mode = self.path.stat().st_mode
         except OSError as error:
+            if self._holds_a_dsn():
+                # Not `from error`: its text holds the path, and that a password.
+                raise CredentialsNotFound(
+                    f"{self.given_as} names no file; it seems to hold a DSN itself",
+                    hint="write the DSN into a file of mode 0600 and name that file",
+                ) from None
             raise CredentialsNotFound(
                 f"{self.name} cannot be read: {error.strerror}", hint=f"ls -l {self.path}"
             ) from None
@@ -85,3 +96,7 @@ class FileSource:
                 )
             )
         return Secret(text)
+
+    def _holds_a_dsn(self) -> bool:
+        """Tell whether the DSN itself was given as its file's name: it must not be shown then."""
+        return self.path is not None and bool(_LOOKS_LIKE_A_DSN.search(str(self.path)))
