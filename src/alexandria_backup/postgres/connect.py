@@ -45,7 +45,7 @@ _PINNED: Mapping[str, str] = {
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
 }
-_KEEPALIVES = {
+KEEPALIVES = {
     "keepalives": "1",
     "keepalives_idle": "30",
     "keepalives_interval": "10",
@@ -247,7 +247,7 @@ def startup_parameters(dsn: Dsn, *, purpose: str, timeouts: Timeouts) -> dict[st
         **{name: f"{round(seconds * 1000)}ms" for name, seconds in limits.items()},
     }
     return {
-        **{name: given.get(name, value) for name, value in _KEEPALIVES.items()},
+        **{name: given.get(name, value) for name, value in KEEPALIVES.items()},
         "connect_timeout": given.get("connect_timeout", str(ceil(timeouts.connect))),
         "client_encoding": "UTF8",
         "application_name": application_name(purpose),
