@@ -4,11 +4,19 @@ An archive without a manifest is listed and can be restored; nobody vouches for 
 without its archive, or one that cannot be read, is listed with what is wrong with it.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 
-from alexandria_backup.errors import SnapshotDamaged, SnapshotMissing, WrongKey
+from alexandria_backup.errors import (
+    ManifestInvalid,
+    SnapshotDamaged,
+    SnapshotMissing,
+    StorageError,
+    StoreUnreachable,
+    WrongKey,
+)
 from alexandria_backup.repository.manifest import (
     LARGEST_BYTES,
     Manifest,
@@ -67,21 +75,27 @@ class FileSnapshots:
     trusted: tuple[TrustedKey, ...] = ()
 
     def all(self) -> tuple[SnapshotEntry, ...]:
-        """Return every snapshot, oldest first; raises StorageError where the listing fails."""
+        """Return every snapshot, oldest first; what is wrong with one stands in its entry.
+
+        Raises StorageError where the listing fails or the store cannot be reached.
+        """
         found = {info.name: info for info in self.store.list(recursive=False)}
-        names = {_archive_of(name) for name in found} - {None}
+        names = {_archive_of(name, found) for name in found} - {None}
         entries = [self._entry(name, found) for name in names if name is not None]
         return tuple(sorted(entries, key=lambda entry: (entry.created, entry.id)))
 
     def find(self, name: str) -> SnapshotEntry:
         """Return the snapshot of this id or file name; raises SnapshotMissing, naming the nearest.
 
-        A file of another name than `.pgdump` is looked for under its exact name.
+        A file of another name than `.pgdump` is looked for under its exact name. Raises
+        ManifestInvalid or WrongKey for a manifest that is there and cannot be believed: that must
+        not pass for having none, or whoever damages a manifest would be rid of its signature.
         """
         for archive in (f"{name}{ARCHIVE_SUFFIX}", name):
             infos = [self.store.head(archive), self.store.head(manifest_name(archive))]
             found = {info.name: info for info in infos if info is not None}
             if found:
+                self._refuse_bad_manifest(found.get(manifest_name(archive)))
                 return self._entry(archive, found)
         ids = [entry.id for entry in self.all()]
         near = get_close_matches(name, ids, n=1)
@@ -91,10 +105,13 @@ class FileSnapshots:
             hint="alexandria snapshot list",
         )
 
-    def latest(self, *, application: str, database: str) -> SnapshotEntry:
+    def latest(
+        self, *, application: str, database: str, before: datetime | None = None
+    ) -> SnapshotEntry:
         """Return the newest snapshot of this application and database, by the server's clock.
 
-        Never one of kind `safety`, and only one with a good manifest. Raises SnapshotMissing.
+        Taken before `before` where that is given. Never one of kind `safety`, and only one with a
+        good manifest. Raises SnapshotMissing.
         """
         entries = self.all()
         fitting = [
@@ -105,6 +122,7 @@ class FileSnapshots:
             and entry.manifest.kind is not SnapshotKind.SAFETY
             and entry.manifest.application == application
             and entry.manifest.database.name == database
+            and (before is None or entry.manifest.created < before)
         ]
         if not fitting:
             raise SnapshotMissing(
@@ -137,12 +155,28 @@ class FileSnapshots:
         )
 
     def _manifest(self, info: ObjectInfo) -> tuple[SignedManifest | None, str | None]:
-        if info.size > LARGEST_BYTES:
-            return None, f"the manifest has {info.size:,} bytes, too many to be one"
         try:
-            return decode(self.store.get(info.name), self.trusted), None
-        except (SnapshotDamaged, WrongKey) as error:
+            return self._decoded(info), None
+        except StoreUnreachable:
+            raise
+        except (SnapshotDamaged, WrongKey, StorageError) as error:
             return None, error.message
+
+    def _decoded(self, info: ObjectInfo) -> SignedManifest:
+        if info.size > LARGEST_BYTES:
+            raise ManifestInvalid(f"the manifest has {info.size:,} bytes, too many to be one")
+        return decode(self.store.get(info.name), self.trusted)
+
+    def _refuse_bad_manifest(self, info: ObjectInfo | None) -> None:
+        if info is None:
+            return
+        hint = f"alexandria snapshot list   # or, to do without it, move `{info.name}` away"
+        try:
+            self._decoded(info)
+        except ManifestInvalid as error:
+            raise ManifestInvalid(f"`{info.name}`: {error.message}", hint=hint) from error
+        except WrongKey as error:
+            raise WrongKey(f"`{info.name}`: {error.message}", hint=error.hint or hint) from error
 
 
 def archive_name(application: str, at: datetime) -> str:
@@ -155,9 +189,12 @@ def manifest_name(archive: str) -> str:
     return archive + MANIFEST_SUFFIX
 
 
-def _archive_of(name: str) -> str | None:
+def _archive_of(name: str, found: Container[str]) -> str | None:
+    """Return the archive that a file is, or is the manifest of; None for a file of others."""
     if name.endswith(ARCHIVE_SUFFIX):
         return name
-    if name.endswith(ARCHIVE_SUFFIX + MANIFEST_SUFFIX):
-        return name.removesuffix(MANIFEST_SUFFIX)
+    archive = name.removesuffix(MANIFEST_SUFFIX)
+    # `--file` takes any name: such an archive is known by the manifest beside it.
+    if archive != name and (archive.endswith(ARCHIVE_SUFFIX) or archive in found):
+        return archive
     return None

@@ -6,8 +6,10 @@ stand in its place. One schema serves the file of the paper recipe (one base arc
 whatever a repository keeps later.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -37,6 +39,15 @@ def _plain_name(name: str) -> str:
     return name
 
 
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("not a time between the years 1 and 9999 in UTC") from None
+
+
+#: Aware, and in UTC whatever the document's offset.
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 PlainName = Annotated[str, AfterValidator(_plain_name)]
 Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -152,14 +163,14 @@ class Manifest(_Part):
     format: Literal[1] = FORMAT
     #: None for a plain folder of files.
     repository: str | None
-    snapshot: str
+    snapshot: PlainName
     kind: SnapshotKind
     application: str
     note: str | None
     #: By the database server's clock, before the dump began.
-    created: AwareDatetime
+    created: Instant
     #: When the stored archive had been read back in full; by this machine's clock.
-    read_back: AwareDatetime
+    read_back: Instant
     #: Versions of this program and of pg_dump.
     tool: str
     pg_dump: str
@@ -190,6 +201,8 @@ class SignedManifest:
     manifest: Manifest
     #: Names of trusted keys with a good signature; empty where none is trusted or none signed.
     signers: tuple[str, ...]
+    #: Whether it carries signatures at all, believed or not.
+    signed: bool
 
 
 def encode(manifest: Manifest, key: SigningKey | None) -> bytes:
@@ -212,27 +225,52 @@ def decode(document: bytes, trusted: Sequence[TrustedKey]) -> SignedManifest:
     except UnicodeDecodeError:
         raise ManifestInvalid("the manifest is not UTF-8 text") from None
     signers: tuple[str, ...] = ()
+    # The text is JSON without an empty line, so what follows one can only be signatures.
+    unverified, empty_line, signatures = text.partition("\n\n")
     if trusted:
         note = open_note(text, trusted)
         text, signers = note.text, note.signers
+    elif not all(line.startswith("— ") for line in signatures.splitlines()):
+        raise ManifestInvalid("the manifest is malformed: what follows it is no signature")
     else:
         # Signatures that nobody was asked to check are cut off, not believed.
-        text = text.partition("\n\n")[0] + "\n" if "\n\n" in text else text
-    return SignedManifest(manifest=_parsed(text), signers=signers)
+        text = unverified
+    return SignedManifest(manifest=_parsed(text), signers=signers, signed=bool(empty_line))
 
 
 def _parsed(text: str) -> Manifest:
+    _check_form(text)
     try:
         # Strict, but for what JSON has no form of: times, tuples and names of kinds.
         return Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        if where == "format":
-            raise ManifestInvalid(
-                f"the manifest is of another format than {FORMAT}, the one this program reads",
-                hint="use the version of this program that wrote it, or a newer one",
-            ) from None
+        # Keys come from the document, and a terminal must not be shown everything.
+        where = ascii(".".join(str(part) for part in first["loc"]))[1:-1]
         raise ManifestInvalid(
-            f"the manifest is malformed: {where or 'document'}: {first['msg']}"
+            f"the manifest is malformed: {where[:100] or 'document'}: {first['msg']}"
         ) from None
+
+
+def _check_form(text: str) -> None:
+    """Refuse what is no JSON object, and another version before its fields are looked at."""
+    try:
+        document = json.loads(text, object_pairs_hook=_without_doubles)
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid("the manifest is malformed: it is not JSON, or is cut off") from error
+    version = document.get("format") if isinstance(document, dict) else None
+    if type(version) is not int:
+        raise ManifestInvalid("the manifest is malformed: it names no version of its format")
+    if version != FORMAT:
+        raise ManifestInvalid(
+            f"the manifest has format {version!s:.20}, and this program reads format {FORMAT}",
+            hint="use the version of this program that wrote it, or a newer one",
+        )
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key given twice: two readers could then read two manifests in one."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
