@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -73,6 +73,9 @@ def test_what_libpq_takes_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
     assert dsn.password == Secret("also-from-there")
     assert "options" not in dsn.parameters()
     assert parse("host=own user=u").host == "own"
+    # As in libpq, what is given as empty is given.
+    assert parse("host='' user=u").host is None
+    assert parse(parse("host='' user=u").conninfo().reveal()).host is None
 
 
 @pytest.mark.parametrize(
@@ -125,6 +128,7 @@ def test_round_trip_of_both_forms(user: str, password: str, database: str) -> No
 
 
 @settings(max_examples=200)
+@example(" ", "Pw§0§")
 @given(st.text(max_size=60), PASSWORDS)
 def test_any_text_is_understood_or_refused_without_the_password(text: str, password: str) -> None:
     for candidate in (text + password, f"postgresql://{text}:{password}@{text}/{text}"):

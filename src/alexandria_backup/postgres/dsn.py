@@ -60,32 +60,35 @@ class Dsn:
             raise DsnInvalid("the DSN is empty", hint=_HINT)
         values = _parsed(given)
         _refuse_misread(given, values)
+        if not values.get("user"):
+            # Empty counts as absent here; elsewhere it keeps a variable from being taken.
+            values.pop("user", None)
         return cls._of({**_inherited(), **values})
 
     @classmethod
     def _of(cls, values: Mapping[str, str]) -> "Dsn":
-        items = sorted((key, value) for key, value in values.items() if value)
+        items = sorted(values.items())
         return cls(
             _shown=tuple(item for item in items if item[0] not in SECRET_PARAMETERS),
             _secrets=tuple(
-                (key, Secret(value)) for key, value in items if key in SECRET_PARAMETERS
+                (key, Secret(value)) for key, value in items if value and key in SECRET_PARAMETERS
             ),
         )
 
     @property
     def host(self) -> str | None:
         """The host, a folder of Unix sockets, or several with commas; None means libpq's own."""
-        return self.parameters().get("host")
+        return self.parameters().get("host") or None
 
     @property
     def port(self) -> str | None:
         """The port, or several with commas; None means libpq's own, 5432."""
-        return self.parameters().get("port")
+        return self.parameters().get("port") or None
 
     @property
     def user(self) -> str | None:
         """The role; None only where the operating system has no name for the user either."""
-        return self.parameters().get("user")
+        return self.parameters().get("user") or None
 
     @property
     def database(self) -> str:
