@@ -29,6 +29,9 @@ demo: $(READY) ## Tell the whole story on an embedded PostgreSQL
 test: $(READY) ## Run the tests and print the coverage
 	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term $(ARGS)
 
+campaign: $(READY) ## Run the long kill-point and fuzzing runs
+	$(BIN)/pytest -n $(WORKERS) -m campaign $(ARGS)
+
 lint: $(READY) ## Check style
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

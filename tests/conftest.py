@@ -20,6 +20,7 @@ from psycopg import sql
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.secret import Secret
+from site_support import Site, make_site, new_role
 
 #: What a test run may not inherit from whoever starts it.
 _FOREIGN = ("PG", "ALEXANDRIA_", "AWS_", "AZURE_", "GOOGLE_", "KUBE", "VAULT_")
@@ -244,3 +245,34 @@ def _load_chinook(server: EmbeddedServer, database: str) -> None:
         stdout=subprocess.DEVNULL,
         env={"LC_ALL": "C", "PGCLIENTENCODING": "UTF8"},
     )
+
+
+# ── sites ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def new_site(chinook: NewDatabase, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Make a site: `new_site(server, name=None, extra="")`; see `support/site.py`."""
+    made: list[Site] = []
+
+    def make(server: EmbeddedServer, name: str | None = None, extra: str = "") -> Site:
+        role = new_role(server)
+        name = name or f"site_{secrets.token_hex(4)}"
+        chinook(server, name=name, owner=role)
+        folder = tmp_path / f"site{len(made)}"
+        folder.mkdir()
+        site = make_site(folder, server, name, role, extra)
+        made.append(site)
+        site.sql(f'GRANT ALL ON ALL TABLES IN SCHEMA public TO "{role}"')
+        return site
+
+    yield make
+    for site in made:
+        site.clear()
+        site.sql(f'DROP ROLE IF EXISTS "{site.role}"', database="postgres")
+
+
+@pytest.fixture
+def site(new_site: Callable[..., Site], server_any: EmbeddedServer) -> Site:
+    """A site on one version."""
+    return new_site(server_any)

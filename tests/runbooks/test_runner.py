@@ -254,7 +254,7 @@ def test_another_machine_reads_the_journal_from_the_repository(world: World) -> 
     )
     elsewhere = Journal(RUN, [MemoryStore(), repository], discard)
     assert elsewhere.last.state["made"] == 7
-    assert list_runs([repository]) == (RUN,)
+    assert list_runs([repository], discard) == (RUN,)
 
 
 @pytest.mark.parametrize(

@@ -41,10 +41,18 @@ class Marker:
     #: The name of the database that it stands beside.
     of: str
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    #: The comment that the marker took the place of; it comes back when the database does.
+    comment: str | None = None
 
     def encode(self) -> str:
         """Return the text that stands in the comment."""
-        content = {"run": self.run, "role": self.role, "of": self.of, "at": self.at.isoformat()}
+        content = {
+            "run": self.run,
+            "role": self.role,
+            "of": self.of,
+            "at": self.at.isoformat(),
+            "comment": self.comment,
+        }
         return json.dumps({_KEY: content}, ensure_ascii=False)
 
     @classmethod
@@ -54,11 +62,14 @@ class Marker:
             content = json.loads(comment or "")[_KEY]
             run, role, of = content["run"], content["role"], content["of"]
             at = datetime.fromisoformat(content["at"])
+            comment = content.get("comment")
         except (ValueError, KeyError, TypeError):
             return None
         if role not in {"shadow", "kept"} or at.tzinfo is None:
             return None
-        return cls(run=str(run), role=role, of=str(of), at=at)
+        if comment is not None and not isinstance(comment, str):
+            return None
+        return cls(run=str(run), role=role, of=str(of), at=at, comment=comment)
 
 
 def shadow_name(database: str) -> str:

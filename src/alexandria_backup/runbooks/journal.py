@@ -91,7 +91,7 @@ class Journal:
         self._stores = tuple(stores)
         self._emit = emit
         self._deaf: set[str] = set()
-        self._transitions = list(_read(run, self._stores))
+        self._transitions = list(_read(run, self._stores, emit))
 
     @property
     def run(self) -> str:
@@ -171,11 +171,11 @@ def _name(run: str, seq: int) -> str:
     return f"{_FOLDER}/{run}/{seq:06}.json"
 
 
-def _read(run: str, stores: Sequence[ObjectStore]) -> Iterator[Transition]:
+def _read(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Iterator[Transition]:
     """Yield the run's transitions from whichever store has each."""
     found: dict[str, ObjectStore] = {}
-    for store in reversed(stores):
-        found.update({info.name: store for info in store.list(f"{_FOLDER}/{run}/")})
+    for store, names in reversed(_listed(stores, f"{_FOLDER}/{run}/", emit)):
+        found.update(dict.fromkeys(names, store))
     for expected, name in enumerate(sorted(found), start=1):
         transition = parse_transition(found[name].get(name), name=name)
         if transition.seq != expected or transition.run != run:
@@ -184,6 +184,21 @@ def _read(run: str, stores: Sequence[ObjectStore]) -> Iterator[Transition]:
                 f"expected {expected} of `{run}`"
             )
         yield transition
+
+
+def _listed(
+    stores: Sequence[ObjectStore], prefix: str, emit: Emit
+) -> list[tuple[ObjectStore, list[str]]]:
+    """List what each store has; a repository that does not answer must not stop a rescue."""
+    found = []
+    for position, store in enumerate(stores):
+        try:
+            found.append((store, [info.name for info in store.list(prefix)]))
+        except StorageError as error:
+            if position == 0:
+                raise
+            emit(Warned(message=f"journals in `{store.url}` cannot be read: {error.message}"))
+    return found
 
 
 def parse_transition(data: bytes, *, name: str) -> Transition:
@@ -201,12 +216,20 @@ def parse_transition(data: bytes, *, name: str) -> Transition:
         raise JournalInvalid(f"`{name}` is damaged: {where}: {first['msg']}") from None
 
 
-def list_runs(stores: Sequence[ObjectStore]) -> tuple[str, ...]:
+def list_runs(stores: Sequence[ObjectStore], emit: Emit) -> tuple[str, ...]:
     """Return the ids of all runs that any of the stores knows, oldest first."""
     ids = {
         parts[1]
-        for store in stores
-        for info in store.list(f"{_FOLDER}/")
-        if len(parts := info.name.split("/")) == 3
+        for _, names in _listed(stores, f"{_FOLDER}/", emit)
+        for name in names
+        if len(parts := name.split("/")) == 3
     }
     return tuple(sorted(ids, key=lambda run: run.partition("-")[2]))
+
+
+def existing(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Journal:
+    """Return the journal of a run; raises JournalInvalid where none of the stores has one."""
+    journal = Journal(run, stores, emit)
+    if not journal.transitions:
+        raise JournalInvalid(f"run `{run}` has no journal here", hint="alexandria run list")
+    return journal

@@ -1,0 +1,1 @@
+"""The command line: one file per command, and the renderers of what the rooms below tell."""

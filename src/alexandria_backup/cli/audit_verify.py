@@ -1,0 +1,44 @@
+"""`alexandria audit verify`: recompute the audit chain of the live database."""
+
+from typing import Annotated
+
+import typer
+
+from alexandria_backup.cli.invocation import DsnFile, Json, invocation_of
+from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode
+
+
+def command(
+    context: typer.Context,
+    *,
+    snapshot: Annotated[
+        str | None, typer.Option("--snapshot", help="Verify a snapshot's stored rows instead.")
+    ] = None,
+    dsn_file: DsnFile = None,
+    json: Json = False,
+) -> None:
+    """Recompute every row's HMAC and follow every link; name what is wrong, by id."""
+    invocation = invocation_of(context)
+    report = invocation.wiring(json=json, dsn_file=dsn_file).audit(snapshot)
+    if report is None:
+        raise AuditUnverified(
+            "no audit table was found", hint="set `[audit] table` to `schema.name`"
+        )
+    lines = [report.summary()]
+    lines += [f"  {finding.describe()}" for finding in report.findings]
+    listed, counted = len(report.findings), sum(report.counts.values())
+    if listed < counted:
+        lines.append(f"  and {counted - listed:,} more findings; {listed} are listed")
+    lines += [f"not done: {reason}" for reason in report.skipped]
+    lines += [f"note: {note}" for note in report.notes]
+    invocation.renderer.result(report, "\n".join(lines))
+    if report.exit_code is ExitCode.AUDIT_BROKEN:
+        raise AuditBroken(
+            f"the audit chain is broken: {counted:,} findings",
+            hint="change no row; keep a snapshot of the database as it is now",
+        )
+    if report.exit_code is ExitCode.AUDIT_UNVERIFIED:
+        raise AuditUnverified(
+            "the audit chain could not be verified in full",
+            hint="set `[audit] key_file` to the key of the chain",
+        )

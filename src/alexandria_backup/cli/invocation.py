@@ -1,0 +1,70 @@
+"""What one call of the program was given, and the options that several commands share."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from alexandria_backup.cli.renderers import JsonRenderer, Renderer, TextRenderer
+from alexandria_backup.events import Event, Warned
+from alexandria_backup.wiring import Wiring
+
+Json: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON: one document, or one line per event.")
+]
+Yes: TypeAlias = Annotated[
+    bool, typer.Option("--yes", help="Do not ask; for scripts, and for people who have looked.")
+]
+Plan: TypeAlias = Annotated[
+    bool, typer.Option("--plan", help="Print the steps and their equivalent commands; do nothing.")
+]
+DsnFile: TypeAlias = Annotated[
+    Path | None, typer.Option("--dsn-file", help="A file that holds the DSN of the database.")
+]
+
+
+@dataclass(kw_only=True)
+class Invocation:
+    """One call of the program: its surroundings, its output, and whether there were warnings."""
+
+    environ: Mapping[str, str]
+    cwd: Path
+    config: Path | None = None
+    json: bool = False
+    warnings: list[str] = field(default_factory=list)
+    _renderer: Renderer | None = None
+
+    @property
+    def renderer(self) -> Renderer:
+        """Whatever prints: text on stderr and stdout, or JSON on stdout."""
+        if self._renderer is None:
+            self._renderer = JsonRenderer(sys.stdout) if self.json else TextRenderer()
+        return self._renderer
+
+    def emit(self, event: Event) -> None:
+        """Render an event, and remember that there was a warning."""
+        if isinstance(event, Warned):
+            self.warnings.append(event.message)
+        self.renderer.event(event)
+
+    def wiring(self, *, json: bool = False, dsn_file: Path | None = None) -> Wiring:
+        """Load the settings and return what builds the rooms' objects from them."""
+        self.json = json
+        return Wiring.load(
+            config=self.config,
+            environ=self.environ,
+            cwd=self.cwd,
+            dsn_file=dsn_file,
+            emit=self.emit,
+        )
+
+
+def invocation_of(context: typer.Context) -> Invocation:
+    """Return the invocation that `main` put into the context."""
+    found = context.find_root().obj
+    if not isinstance(found, Invocation):
+        raise TypeError("the program was not started by its own entry point")
+    return found

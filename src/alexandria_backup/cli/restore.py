@@ -1,0 +1,56 @@
+"""`alexandria restore`: bring a snapshot back beside the live database, prove it, swap it in."""
+
+from typing import Annotated
+
+import typer
+
+from alexandria_backup.cli.confirmation import confirm_restore
+from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
+from alexandria_backup.cli.run_text import plan_text, restore_text
+
+
+def command(
+    context: typer.Context,
+    snapshot: Annotated[str, typer.Argument(help="A snapshot's id, `latest`, or a path or URL.")],
+    *,
+    to_database: Annotated[
+        str | None, typer.Option(help="Restore into this new database; nothing is swapped.")
+    ] = None,
+    stop_first: Annotated[
+        bool, typer.Option("--stop-first", help="Stop the application before loading.")
+    ] = False,
+    no_owner: Annotated[
+        bool, typer.Option("--no-owner", help="Restore neither owners nor privileges.")
+    ] = False,
+    yes_different: Annotated[
+        bool, typer.Option("--yes-different", help="The archive is of another application.")
+    ] = False,
+    accept_chain: Annotated[
+        bool, typer.Option("--accept-chain", help="The archive's audit chain is broken; go on.")
+    ] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="How many connections load.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why, for the journal.")] = None,
+    dsn_file: DsnFile = None,
+    plan: Plan = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Restore a snapshot: load it beside the live database, prove it, then swap by name."""
+    invocation = invocation_of(context)
+    wiring = invocation.wiring(json=json, dsn_file=dsn_file)
+    restore = wiring.restore(
+        snapshot,
+        to_database=to_database,
+        stop_first=stop_first,
+        no_owner=no_owner,
+        yes_different=yes_different,
+        accept_chain=accept_chain,
+        jobs=jobs,
+        reason=reason,
+    )
+    if plan:
+        steps = restore.plan()
+        invocation.renderer.result(steps, plan_text(steps))
+        return
+    summary = restore.run(confirm_restore(invocation, yes=yes))
+    invocation.renderer.result(summary, restore_text(summary))

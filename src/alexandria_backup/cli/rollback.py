@@ -1,0 +1,31 @@
+"""`alexandria rollback`: swap the previous database back."""
+
+from typing import Annotated
+
+import typer
+
+from alexandria_backup.cli.confirmation import confirm_rollback
+from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
+from alexandria_backup.cli.run_text import plan_text, rollback_text
+
+
+def command(
+    context: typer.Context,
+    run: Annotated[
+        str | None, typer.Argument(help="The run that kept the database; default: the newest.")
+    ] = None,
+    *,
+    dsn_file: DsnFile = None,
+    plan: Plan = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Swap the database that a restore replaced back in; the one in use now is kept."""
+    invocation = invocation_of(context)
+    rollback = invocation.wiring(json=json, dsn_file=dsn_file).rollback(run, plan=plan)
+    if plan:
+        steps = rollback.plan()
+        invocation.renderer.result(steps, plan_text(steps))
+        return
+    summary = rollback.run(confirm_rollback(invocation, yes=yes))
+    invocation.renderer.result(summary, rollback_text(summary))

@@ -1,0 +1,32 @@
+"""`alexandria run accept`: the restore is good; drop the database it replaced."""
+
+from typing import Annotated
+
+import typer
+
+from alexandria_backup.cli.confirmation import confirm_accept
+from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
+from alexandria_backup.cli.run_text import plan_text, summary_text
+
+
+def command(
+    context: typer.Context,
+    run: str,
+    *,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Take no snapshot of it before it is dropped.")
+    ] = False,
+    dsn_file: DsnFile = None,
+    plan: Plan = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Drop the database that a run kept, after a snapshot of it; there is no rollback then."""
+    invocation = invocation_of(context)
+    accept = invocation.wiring(json=json, dsn_file=dsn_file).accept(run, discard=discard)
+    if plan:
+        steps = accept.plan()
+        invocation.renderer.result(steps, plan_text(steps))
+        return
+    summary = accept.run(confirm_accept(invocation, yes=yes))
+    invocation.renderer.result(summary, summary_text(summary))

@@ -1,0 +1,93 @@
+"""Runs as text: plans, journals, and how a run ended."""
+
+from collections.abc import Sequence
+
+from alexandria_backup.cli.amounts import amount, duration
+from alexandria_backup.runbooks.journal import Transition
+from alexandria_backup.runbooks.procedure import PlannedStep, RunSummary
+from alexandria_backup.runbooks.restore_state import RestoreState
+from alexandria_backup.runbooks.rollback import RollbackState
+from alexandria_backup.runbooks.snapshot import SnapshotState
+from alexandria_backup.runbooks.step import RunState
+
+
+def plan_text(steps: Sequence[PlannedStep]) -> str:
+    """Return a plan: a numbered sentence per step, its equivalent commands below."""
+    lines = []
+    for number, step in enumerate(steps, start=1):
+        lines.append(f"{number:>2}. {step.step}: {step.sentence}")
+        lines += [f"      $ {command}" for command in step.commands]
+    return "\n".join(lines)
+
+
+def journal_text(transitions: Sequence[Transition]) -> str:
+    """Return a line per transition, and the commands that fit a run that waits."""
+    lines = [
+        f"{line.at:%Y-%m-%d %H:%M:%S}  {line.host}  {line.phase.value:<9} {line.step or ''}"
+        + (f"  {line.message}" if line.message else "")
+        for line in transitions
+    ]
+    if transitions and not transitions[-1].over:
+        run = transitions[-1].run
+        lines += ["", f"hint: alexandria run resume {run}", f"hint: alexandria run abort {run}"]
+    return "\n".join(lines)
+
+
+def summary_text(summary: RunSummary[RunState]) -> str:
+    """Return how any run ended."""
+    state = summary.state
+    if isinstance(state, RestoreState) and summary.outcome != "undone":
+        return restore_text(summary)
+    if isinstance(state, RollbackState) and summary.outcome != "undone":
+        return rollback_text(summary)
+    return f"{summary.run}: {summary.outcome} in {duration(summary.seconds)}"
+
+
+def restore_text(summary: RunSummary[RunState]) -> str:
+    """Return what was restored, what was proved, and how to go back."""
+    state = summary.state
+    if not isinstance(state, RestoreState) or state.proof is None:
+        return f"{summary.run}: {summary.outcome}"
+    proof = state.proof
+    where = state.request.to_database or state.target
+    lines = [
+        f"restored  `{where}` in {duration(summary.seconds)}, {summary.outcome}",
+        f"proved    {proof.tables} tables and {proof.rows:,} rows counted, "
+        f"{proof.digests} tables compared row by row"
+        + (f", audit chain {proof.chain}" if proof.chain else ""),
+    ]
+    lines += [f"not compared  {reason}" for reason in proof.not_compared]
+    if summary.downtime_seconds is not None:
+        lines.append(f"downtime  {duration(summary.downtime_seconds)}")
+    if state.live is not None and state.request.to_database is None:
+        lines += [
+            f"kept      the previous database, as `{state.kept_name}`",
+            f"hint: alexandria rollback {summary.run}      # go back",
+            f"hint: alexandria run accept {summary.run}    # drop what was replaced",
+        ]
+    return "\n".join(lines)
+
+
+def rollback_text(summary: RunSummary[RunState]) -> str:
+    """Return what was swapped back, and how to go forward again."""
+    state = summary.state
+    if not isinstance(state, RollbackState):
+        return f"{summary.run}: {summary.outcome}"
+    lines = [f"rolled back  `{state.target}` in {duration(summary.seconds)}, {summary.outcome}"]
+    if summary.downtime_seconds is not None:
+        lines.append(f"downtime     {duration(summary.downtime_seconds)}")
+    lines.append(f"kept         the database that was in use, as `{state.kept_name}`")
+    lines.append(f"hint: alexandria rollback {summary.run}    # forward again")
+    return "\n".join(lines)
+
+
+def snapshot_text(summary: RunSummary[SnapshotState]) -> str:
+    """Return what was stored, what was read back, and the audit verdict."""
+    state = summary.state
+    lines = [
+        f"snapshot  `{state.snapshot}` in {duration(summary.seconds)}, {summary.outcome}",
+        f"stored    {amount(state.bytes or 0, 'bytes')} as {state.location}",
+        f"read back {state.tables} tables, {state.rows:,} rows, sha256 {state.sha256}",
+        f"audit     {state.chain or 'no audit chain found'}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,35 @@
+"""`alexandria snapshot create`: the paper recipe, read back in full."""
+
+from typing import Annotated
+
+import typer
+
+from alexandria_backup.cli.invocation import DsnFile, Json, Plan, invocation_of
+from alexandria_backup.cli.run_text import plan_text, snapshot_text
+from alexandria_backup.repository.manifest import SnapshotKind
+
+
+def command(
+    context: typer.Context,
+    *,
+    file: Annotated[
+        str | None,
+        typer.Option("--file", help="Where to: a path or URL of a file, or of a folder."),
+    ] = None,
+    kind: Annotated[SnapshotKind, typer.Option(help="What it is taken for.")] = SnapshotKind.MANUAL,
+    note: Annotated[str | None, typer.Option(help="A word for whoever reads the list.")] = None,
+    dsn_file: DsnFile = None,
+    plan: Plan = False,
+    json: Json = False,
+) -> None:
+    """Dump the database into one `.pgdump` file, read it back in full, and record what is in it."""
+    invocation = invocation_of(context)
+    create = invocation.wiring(json=json, dsn_file=dsn_file).snapshot(
+        file=file, kind=kind, note=note
+    )
+    if plan:
+        steps = create.plan()
+        invocation.renderer.result(steps, plan_text(steps))
+        return
+    summary = create.run(lambda _: None)
+    invocation.renderer.result(summary, snapshot_text(summary))

@@ -1,0 +1,56 @@
+"""`alexandria snapshot show`: everything that is recorded of one snapshot."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from alexandria_backup.cli.amounts import amount
+from alexandria_backup.cli.invocation import Json, invocation_of
+from alexandria_backup.errors import SnapshotDamaged
+from alexandria_backup.repository.manifest import Manifest
+
+
+def command(
+    context: typer.Context,
+    snapshot: Annotated[str, typer.Argument(help="A snapshot's id, `latest`, or a path or URL.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Show what a snapshot's manifest says: versions, sizes, digests, tables, audit chain."""
+    invocation = invocation_of(context)
+    entry = invocation.wiring(json=json).entry(snapshot)
+    if entry.manifest is None:
+        raise SnapshotDamaged(
+            f"`{entry.id}` has no manifest that can be read: {entry.problem or 'there is none'}",
+            hint=f"alexandria snapshot verify {snapshot}",
+        )
+    invocation.renderer.result(entry.manifest, _head(entry.manifest))
+    if not json:
+        invocation.renderer.result(entry.manifest.tables, _tables(entry.manifest))
+
+
+def _head(manifest: Manifest) -> str:
+    audit = manifest.audit.summary if manifest.audit else "no audit chain"
+    return "\n".join(
+        (
+            f"snapshot   {manifest.snapshot}, {manifest.kind.value}",
+            f"taken      {manifest.created:%Y-%m-%d %H:%M:%S %Z}, by the server's clock",
+            f"read back  {manifest.read_back:%Y-%m-%d %H:%M:%S %Z}",
+            f"database   {manifest.database.name} of PostgreSQL {manifest.server.version}",
+            f"archive    {amount(manifest.archive.bytes, 'bytes')}, pg_dump {manifest.pg_dump}",
+            f"sha256     {manifest.archive.sha256}",
+            f"contents   {len(manifest.tables)} tables, {manifest.rows:,} rows, "
+            f"{manifest.large_objects.count:,} large objects",
+            f"audit      {audit}",
+            *((f"note       {manifest.note}",) if manifest.note else ()),
+        )
+    )
+
+
+def _tables(manifest: Manifest) -> Table:
+    table = Table("table", "rows", box=None, pad_edge=False)
+    for part in manifest.tables:
+        rows = "not counted" if part.rows is None else f"{part.rows:,}"
+        table.add_row(f"{part.schema_name}.{part.name}", rows)
+    return table

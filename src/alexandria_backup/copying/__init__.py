@@ -1,0 +1,1 @@
+"""The engine: data out of a database, and back into one."""

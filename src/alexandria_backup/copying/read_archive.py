@@ -1,0 +1,117 @@
+"""Read an archive in full, as a restore would, and tell what it holds.
+
+Taking, verifying and restoring a snapshot all read through here: what one of them has read, the
+others can read.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from alexandria_backup.archive.contents import ArchiveContents, RowSink, TableContents, survey
+from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.archive.toc import ArchiveHeader, Compression, TocEntry
+from alexandria_backup.copying.proof import ExpectedTable
+from alexandria_backup.errors import ObjectMissing, SnapshotMissing
+from alexandria_backup.events import Emit, Progress
+from alexandria_backup.sealing.compression import archive_decompressor
+from alexandria_backup.sealing.digests import RowDigest, Sha256Tee
+from alexandria_backup.storage.store import ObjectStore
+
+#: Compressions that need a codec from outside the standard library.
+_DECOMPRESSORS = {Compression.ZSTD: archive_decompressor}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadArchive:
+    """An archive that was read from its first to its last byte."""
+
+    bytes: int
+    #: Of the stored bytes, in hex.
+    sha256: str
+    header: ArchiveHeader
+    #: PostgreSQL's name of the encoding of text and data.
+    encoding: str
+    entries: tuple[TocEntry, ...]
+    contents: ArchiveContents
+
+    @property
+    def rows(self) -> int:
+        """All rows that could be counted."""
+        return sum(table.rows or 0 for table in self.contents.tables)
+
+    def expected_tables(self) -> tuple[ExpectedTable, ...]:
+        """Return what each table must hold after a restore.
+
+        Entries that load through the root of a partitioned table are joined to one for the root:
+        where a row lands among the partitions is the new server's business.
+        """
+        groups: dict[tuple[str, str], list[TableContents]] = {}
+        for table in self.contents.tables:
+            schema, name = table.schema, table.name
+            if table.target is not None:
+                schema, name = table.target.schema or schema, table.target.table
+            groups.setdefault((schema, name), []).append(table)
+        defined = {
+            (entry.namespace, entry.tag) for entry in self.entries if entry.description == "TABLE"
+        }
+        # A table that is not defined here belongs to an extension, which brings rows of its own.
+        return tuple(
+            _expected(schema, name, parts, complete=(schema, name) in defined)
+            for (schema, name), parts in groups.items()
+        )
+
+
+def read_archive(
+    store: ObjectStore,
+    name: str,
+    *,
+    watch: Callable[[TocEntry], RowSink | None],
+    emit: Emit,
+) -> ReadArchive:
+    """Read the archive `name` of `store` to its end.
+
+    `watch` is asked once per table and may return who else shall see its rows. Raises
+    SnapshotMissing where there is none, ArchiveDamaged where it is not whole, and StorageError
+    where the store fails.
+    """
+    try:
+        info = store.head(name)
+        if info is None:
+            raise SnapshotMissing(f"`{name}` is not in `{store.url}`")
+        tee = Sha256Tee(_counted(store, name, info.size, emit))
+        reader = ArchiveReader(tee, decompressors=_DECOMPRESSORS)
+        contents = survey(reader, digest=RowDigest, watch=watch)
+    except ObjectMissing as error:
+        raise SnapshotMissing(f"`{name}` vanished from `{store.url}` while it was read") from error
+    return ReadArchive(
+        bytes=tee.size,
+        sha256=tee.hexdigest(),
+        header=reader.header,
+        encoding=reader.encoding,
+        entries=reader.entries,
+        contents=contents,
+    )
+
+
+def _expected(
+    schema: str, name: str, parts: list[TableContents], *, complete: bool
+) -> ExpectedTable:
+    digests = [part.digest for part in parts if part.digest is not None]
+    counts = [part.rows for part in parts if part.rows is not None]
+    whole = len(digests) == len(counts) == len(parts)
+    return ExpectedTable(
+        schema=schema,
+        name=name,
+        columns=parts[0].columns,
+        rows=sum(counts) if whole else None,
+        digest=RowDigest.combined(digests) if whole else None,
+        complete=complete,
+    )
+
+
+def _counted(store: ObjectStore, name: str, size: int, emit: Emit) -> Iterator[bytes]:
+    done = 0
+    for chunk in store.read(name):
+        done += len(chunk)
+        emit(Progress(work=f"read {name}", done=done, total=size, unit="bytes"))
+        yield chunk

@@ -1,0 +1,91 @@
+"""The audit chain as a runbook needs it: read from an archive, or from a database, to one form."""
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict
+
+from alexandria_backup.archive.contents import RowSink
+from alexandria_backup.archive.copy_text import columns_of
+from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.audit.chain import ChainWalker
+from alexandria_backup.audit.discovery import AuditTable, discover_in_columns, discover_table
+from alexandria_backup.audit.key import AuditKey
+from alexandria_backup.audit.recipe import Recipe
+from alexandria_backup.audit.report import AuditReport
+from alexandria_backup.audit.verify import verify_live
+from alexandria_backup.copying.read_archive import ReadArchive, read_archive
+from alexandria_backup.events import Emit
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.storage.store import ObjectStore
+
+
+class ChainSeen(BaseModel):
+    """What was seen of an audit chain; equal for an archive and for the database loaded from it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: The status of the report, such as `intact` or `broken`.
+    status: str
+    rows: int
+    #: One line for a person.
+    summary: str
+    #: A digest over all rows of each chain, in the chain's order.
+    rolling: tuple[str, ...]
+
+
+def chain_seen(report: AuditReport | None) -> ChainSeen | None:
+    """Return what a report says, as a value that a journal can carry."""
+    if report is None:
+        return None
+    return ChainSeen(
+        status=str(report.status),
+        rows=report.rows,
+        summary=report.summary(),
+        rolling=tuple(anchor.rolling for anchor in report.anchors),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainReader:
+    """Reads audit chains with the recipe and the key of the settings."""
+
+    recipe: Recipe
+    #: None where no key is set: links are checked then, and nothing is called verified.
+    key: AuditKey | None
+    #: `(schema, name)` where the settings name the table.
+    table: tuple[str, str] | None
+
+    def archive(
+        self, store: ObjectStore, name: str, emit: Emit
+    ) -> tuple[ReadArchive, AuditReport | None]:
+        """Read an archive in full, its audit chain in the same pass."""
+        walkers: list[ChainWalker] = []
+
+        def watch(entry: TocEntry) -> RowSink | None:
+            table = self._table(entry)
+            if table is None or walkers:
+                return None
+            walkers.append(ChainWalker(table, self.recipe, self.key))
+            return walkers[0].feed
+
+        read = read_archive(store, name, watch=watch, emit=emit)
+        return read, walkers[0].finish() if walkers else None
+
+    def live(self, session: Session) -> AuditReport | None:
+        """Read the chain in the database of `session`; None where there is none."""
+        table = self._live_table(session)
+        if table is None:
+            return None
+        return verify_live(session, table=table, recipe=self.recipe, key=self.key)
+
+    def _live_table(self, session: Session) -> AuditTable | None:
+        return discover_table(session, named=self.table)
+
+    def _table(self, entry: TocEntry) -> AuditTable | None:
+        if entry.copy_statement is None:
+            return None
+        schema, name, columns = columns_of(entry.copy_statement)
+        schema = schema or entry.namespace or ""
+        if self.table is not None and self.table != (schema, name):
+            return None
+        return discover_in_columns(schema, name, columns, named=self.table is not None)

@@ -1,0 +1,66 @@
+"""What a change of databases gives up: rows per table, now and afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alexandria_backup.errors import StatementFailed
+from alexandria_backup.postgres.catalog import TableFacts, row_count, tables
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.runbooks.restore_state import GivenUp
+
+#: Tables above this size are estimated: a person waits for the answer, and it is no proof.
+_COUNTED_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """The number of rows of a live table; None where it could not be counted."""
+
+    rows: int | None
+    estimated: bool = False
+
+
+def count_tables(session: Session) -> dict[str, Counted]:
+    """Count the rows of every table with rows of its own, under `schema.name`.
+
+    A table that cannot be read is no reason to stop: the live database may be the broken one.
+    """
+    return {
+        f"{table.schema}.{table.name}": _count(session, table)
+        for table in tables(session)
+        if table.kind == "r" and table.extension is None
+    }
+
+
+def _count(session: Session, table: TableFacts) -> Counted:
+    if table.total_bytes > _COUNTED_BYTES and table.estimated_rows is not None:
+        return Counted(rows=table.estimated_rows, estimated=True)
+    try:
+        return Counted(rows=row_count(session, table.schema, table.name))
+    except StatementFailed:
+        return Counted(rows=None)
+
+
+def differences(
+    live: Mapping[str, Counted], after: Mapping[str, int | None]
+) -> tuple[GivenUp, ...]:
+    """Return the tables whose number of rows will change, those that lose most first.
+
+    `after` holds the rows that each table will have, under `schema.name`.
+    """
+    found = [
+        GivenUp(table=label, live=now.rows, estimated=now.estimated, snapshot=after.get(label))
+        for label, now in live.items()
+        if now.rows is None or now.rows != after.get(label)
+    ]
+    if live:
+        found += [
+            GivenUp(table=label, live=None, snapshot=rows)
+            for label, rows in after.items()
+            if label not in live
+        ]
+    return tuple(sorted(found, key=_loss, reverse=True))
+
+
+def _loss(item: GivenUp) -> int:
+    return (item.live or 0) - (item.snapshot or 0)

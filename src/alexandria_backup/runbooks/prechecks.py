@@ -1,0 +1,265 @@
+"""What must hold before a database is restored or swapped: each check refuses, warns, or is silent.
+
+`doctor` asks the same questions without a restore at hand.
+"""
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from alexandria_backup.errors import (
+    ExtensionsMissing,
+    LockedByAnotherRun,
+    OtherApplication,
+    PrecheckRefused,
+    RightsMissing,
+    RolesMissing,
+    SpaceMissing,
+    UsageError,
+)
+from alexandria_backup.postgres.activity import (
+    other_sessions,
+    prepared_transactions,
+    replication_slots,
+)
+from alexandria_backup.postgres.catalog import available_extensions
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import DatabaseFacts, database_facts
+from alexandria_backup.postgres.identifiers import fits, quote_literal
+from alexandria_backup.postgres.server import (
+    RoleFacts,
+    ServerFacts,
+    list_databases,
+    role_facts,
+    roles,
+    server_facts,
+)
+from alexandria_backup.postgres.shadow import read_marker, shadow_name
+from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
+
+#: Extensions whose background worker is bound to the name of one database.
+_BOUND_TO_A_NAME = frozenset({"pg_cron"})
+#: An archive of another application: fewer than this share of its tables exist in the target.
+_SAME_APPLICATION = 0.5
+#: A loaded database is about this many times the size of its archive's raw rows: with indexes.
+_GROWTH = 2.0
+
+
+def for_restore(
+    maintenance: Session,
+    state: RestoreState,
+    source: Source,
+    *,
+    server_free_bytes: int | None,
+) -> tuple[str, ...]:
+    """Check everything that could stop a restore half-way; return the warnings.
+
+    Raises PrecheckRefused, or a child of it, for the first thing that forbids the restore.
+    """
+    server, role, request = server_facts(maintenance), role_facts(maintenance), state.request
+    target = request.to_database or state.target
+    refuse_standby(server)
+    refuse_name(target)
+    refuse_missing_rights(role, maintenance, state.target)
+    if request.to_database is not None:
+        refuse_existing(maintenance, request.to_database)
+    else:
+        refuse_other_restore(maintenance, state)
+        refuse_other_application(source, state.live_tables, request)
+        refuse_prepared_transactions(maintenance, state.target)
+        refuse_foreign_sessions(maintenance, state.target)
+    refuse_missing_extensions(maintenance, source, server)
+    if not request.no_owner:
+        refuse_missing_roles(maintenance, source.snapshot, _roles(source, state.facts))
+    return tuple(
+        warning
+        for warnings in (
+            older_server(server, source),
+            space(server, source, server_free_bytes),
+            lost_slots(maintenance, state.target) if request.to_database is None else (),
+        )
+        for warning in warnings
+    )
+
+
+def refuse_standby(server: ServerFacts) -> None:
+    """A standby takes no writes."""
+    if server.in_recovery:
+        raise PrecheckRefused(
+            "the server is a standby, and nothing can be restored there",
+            hint="give the DSN of the primary",
+        )
+
+
+def refuse_name(name: str) -> None:
+    """The server cuts names above 63 bytes, silently."""
+    if not fits(name):
+        raise UsageError(f"`{name}` is no name for a database: 1 to 63 bytes are")
+
+
+def refuse_missing_rights(role: RoleFacts, maintenance: Session, target: str) -> None:
+    """The role must create a database, and own or administer the live one to rename it."""
+    if role.superuser:
+        return
+    if not role.create_database:
+        raise RightsMissing(
+            f"role `{role.name}` may not create databases, so nothing can be restored beside "
+            f"`{target}`",
+            hint=f"psql -c 'alter role \"{role.name}\" createdb'   "
+            "# or set `[database] admin_dsn_file`",
+        )
+    facts = database_facts(maintenance, target)
+    if facts is not None and facts.owner not in {role.name, *role.member_of}:
+        raise RightsMissing(
+            f"role `{role.name}` does not own `{target}` (`{facts.owner}` does), "
+            "so it may not rename it",
+            hint="set `[database] admin_dsn_file` to the DSN of the owner or a superuser",
+        )
+
+
+def refuse_existing(maintenance: Session, name: str) -> None:
+    """Nothing is ever restored into a database that exists."""
+    if database_facts(maintenance, name) is not None:
+        raise PrecheckRefused(
+            f"there is a database `{name}` already", hint="choose another `--to-database`"
+        )
+
+
+def refuse_other_restore(maintenance: Session, state: RestoreState) -> None:
+    """The shadow's name is fixed per target: whoever has it is restoring."""
+    name = shadow_name(state.target)
+    if name not in list_databases(maintenance):
+        return
+    marker = read_marker(maintenance, name)
+    if marker is None:
+        raise LockedByAnotherRun(
+            f"there is a database `{name}`, which no run of this program has made",
+            hint=f"look at it, then: dropdb '{name}'",
+        )
+    if marker.run != state.run:
+        raise LockedByAnotherRun(
+            f"run `{marker.run}` is restoring `{state.target}`, or was stopped",
+            hint=f"alexandria run abort {marker.run}   # or: run resume {marker.run}",
+        )
+
+
+def refuse_other_application(
+    source: Source, live_tables: Sequence[str], request: RestoreRequest
+) -> None:
+    """Fewer than half of the archive's tables in the target: it is another application's."""
+    labels = {table.label for table in source.tables}
+    if not live_tables or not labels or request.yes_different:
+        return
+    known = labels & set(live_tables)
+    if len(known) < _SAME_APPLICATION * len(labels):
+        raise OtherApplication(
+            f"only {len(known)} of the {len(labels)} tables in `{source.snapshot}` exist in the "
+            f"live database: it seems to be of another application (`{source.database}`)",
+            hint="check the snapshot and the DSN; if it is right, add `--yes-different`",
+        )
+
+
+def refuse_prepared_transactions(maintenance: Session, target: str) -> None:
+    """A database with prepared transactions cannot be renamed."""
+    found = prepared_transactions(maintenance, target)
+    if found:
+        first = quote_literal(found[0].gid).strip()
+        raise PrecheckRefused(
+            f"`{target}` has {len(found)} prepared transactions and cannot be renamed over them",
+            hint=f"psql -d '{target}' -c \"rollback prepared {first}\"   # or commit prepared",
+        )
+
+
+def refuse_foreign_sessions(maintenance: Session, target: str) -> None:
+    """Every session in the live database must be one that our role may end."""
+    held = [session for session in other_sessions(maintenance, target) if not session.may_terminate]
+    if held:
+        raise RightsMissing(
+            f"{held[0]} is in `{target}`, and our role may not end it"
+            + (f"; so are {len(held) - 1} more" if len(held) > 1 else ""),
+            hint="psql -c 'grant pg_signal_backend to …'   # or set `[database] admin_dsn_file`",
+        )
+
+
+def refuse_missing_extensions(maintenance: Session, source: Source, server: ServerFacts) -> None:
+    """The server must have the files of every extension; some are bound to one database's name."""
+    bound = sorted(_BOUND_TO_A_NAME & set(source.extensions))
+    if bound:
+        raise PrecheckRefused(
+            f"`{source.snapshot}` has extension `{bound[0]}`, which works in one database of the "
+            "server only and cannot be loaded beside it",
+            hint=f"pg_dump --exclude-extension={bound[0]} …   # with pg_dump 17 or newer",
+        )
+    missing = sorted(set(source.extensions) - set(available_extensions(maintenance)))
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise ExtensionsMissing(
+            f"the server lacks extensions that `{source.snapshot}` needs: {names}",
+            hint=f"install them for PostgreSQL {server.major}, "
+            f"such as `apt install postgresql-{server.major}-{missing[0]}`",
+        )
+
+
+def refuse_missing_roles(maintenance: Session, snapshot: str, needed: Iterable[str]) -> None:
+    """Owners and grantees must exist, unless neither is restored."""
+    missing = sorted(set(needed) - roles(maintenance))
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise RolesMissing(
+            f"roles that own or may use what is in `{snapshot}` do not exist: {names}",
+            hint=f"createuser --no-login '{missing[0]}'   # or add `--no-owner`",
+        )
+
+
+def _roles(source: Source, facts: DatabaseFacts | None) -> Iterator[str]:
+    yield from source.roles
+    if facts is not None:
+        yield facts.owner
+        yield from (grant.grantee for grant in facts.grants if grant.grantee)
+        yield from (setting.role for setting in facts.settings if setting.role)
+
+
+def older_server(server: ServerFacts, source: Source) -> Iterator[str]:
+    """Warn where the snapshot comes from a newer major version than the server's."""
+    digits = source.server_version.partition(".")[0]
+    if digits.isdigit() and int(digits) > server.major:
+        yield (
+            f"the snapshot was taken from PostgreSQL {source.server_version}, "
+            f"and this server is {server.version}: the load may fail"
+        )
+
+
+def space(server: ServerFacts, source: Source, configured: int | None) -> Iterator[str]:
+    """Refuse where the server's disk has no room for the shadow; warn where nobody knows."""
+    needed = int(source.raw_bytes * _GROWTH)
+    free = configured if configured is not None else measured_free(server)
+    if free is None:
+        yield (
+            f"free space on the server is not known; about {needed:,} bytes are needed "
+            "(set `[database] server_free_space`)"
+        )
+    elif free < needed:
+        raise SpaceMissing(
+            f"the server has {free:,} bytes free and the restore needs about {needed:,}",
+            hint="free space on the server; the live database stays beside the restored one",
+        )
+
+
+def measured_free(server: ServerFacts) -> int | None:
+    """Return the bytes free under the server's data folder, where it is on this machine."""
+    if not server.local or server.data_directory is None:
+        return None
+    folder = Path(server.data_directory)
+    try:
+        return shutil.disk_usage(folder).free if folder.is_dir() else None
+    except OSError:
+        return None
+
+
+def lost_slots(maintenance: Session, target: str) -> Iterator[str]:
+    """Warn of replication slots: they stay with the replaced database."""
+    for slot in replication_slots(maintenance, target):
+        yield (
+            f"replication slot `{slot.name}` belongs to the live database and stays with it when "
+            "it is replaced: its consumer must be set up anew"
+        )

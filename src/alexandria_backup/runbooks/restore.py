@@ -1,0 +1,73 @@
+"""Restore: bring a snapshot back beside the live database, prove it, then swap it in by name.
+
+The paper runbook scales the application to 0, drops the schema, loads, and hopes. Here the live
+database, and the application with it, stays up until the replacement is loaded and proved; then
+both are exchanged in one transaction, and the replaced one is kept.
+"""
+
+from dataclasses import dataclass
+
+from alexandria_backup.runbooks.restore_load import CreateShadow, Finish, Load, Prove
+from alexandria_backup.runbooks.restore_prepare import (
+    Check,
+    Find,
+    RestoreParts,
+    SafetySnapshot,
+)
+from alexandria_backup.runbooks.restore_state import RestoreState
+from alexandria_backup.runbooks.step import Runbook, Step
+from alexandria_backup.runbooks.switch import Fence, StartApplication, StopApplication, Swap
+
+NAME = "restore"
+
+
+def restore_runbook(
+    parts: RestoreParts, *, beside: bool, stop_first: bool
+) -> Runbook[RestoreState]:
+    """Return the steps of a restore, in order.
+
+    `beside` restores into another database and swaps nothing; `stop_first` stops the application
+    before the load, as on paper, so that no row is written that the swap would leave behind.
+    """
+    find = Find(parts=parts)
+    check = Check(parts=parts)
+    safety = SafetySnapshot(parts=parts)
+    create = CreateShadow(parts=parts)
+    load = Load(parts=parts)
+    prove = Prove(parts=parts)
+    finish = Finish(parts=parts)
+    if beside:
+        return _runbook(find, check, create, load, prove, finish, commit=None)
+    switch = _Switch.of(parts)
+    if stop_first:
+        return _runbook(
+            find, check, switch.stop, safety, create, load, prove, switch.fence, switch.swap,
+            finish, switch.start, commit=switch.swap.name,
+        )  # fmt: skip
+    return _runbook(
+        find, check, safety, create, load, prove, switch.stop, switch.fence, switch.swap,
+        finish, switch.start, commit=switch.swap.name,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Switch:
+    stop: StopApplication[RestoreState]
+    fence: Fence[RestoreState]
+    swap: Swap[RestoreState]
+    start: StartApplication[RestoreState]
+
+    @classmethod
+    def of(cls, parts: RestoreParts) -> "_Switch":
+        return cls(
+            stop=StopApplication(application=parts.application, emit=parts.emit),
+            fence=Fence(servers=parts.servers, patience_s=parts.fence_patience_s),
+            swap=Swap(servers=parts.servers, patience_s=parts.fence_patience_s),
+            start=StartApplication(application=parts.application, emit=parts.emit),
+        )
+
+
+def _runbook(*steps: Step[RestoreState], commit: str | None) -> Runbook[RestoreState]:
+    return Runbook(
+        name=NAME, steps=steps, state_type=RestoreState, commit=commit, replaces_live=True
+    )

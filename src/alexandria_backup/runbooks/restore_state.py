@@ -1,0 +1,121 @@
+"""What a restore is asked for and what it has found out: the values that its journal carries."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from alexandria_backup.runbooks.chain_reader import ChainSeen
+from alexandria_backup.runbooks.switch import SwitchState
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RestoreRequest(_Value):
+    """What the operator asked for; enough to go on from another machine."""
+
+    #: The folder or URL prefix that holds the archive, and the archive's name there.
+    store: str
+    archive: str
+    #: A database to restore into beside the live one; no swap then.
+    to_database: str | None = None
+    #: Stop the application before the load rather than before the swap, as on paper.
+    stop_first: bool = False
+    #: Give everything to the role that restores, and restore no privileges.
+    no_owner: bool = False
+    #: Restore although the archive looks like another application's.
+    yes_different: bool = False
+    #: Restore although the audit chain in the archive is broken.
+    accept_chain: bool = False
+    #: How many connections load at once.
+    jobs: int = 2
+    #: Why, for the journal.
+    reason: str | None = None
+
+
+class TableRows(_Value):
+    """A table of the archive, and what was counted in it."""
+
+    schema_name: str
+    name: str
+    #: The columns that the archive has data for, in its order.
+    columns: tuple[str, ...]
+    #: None where the archive's form does not let rows be counted.
+    rows: int | None
+    #: Order-independent digest of the rows; None where they could not be read.
+    digest: str | None
+    #: False where the archive may hold only part of the rows, as of an extension's own tables.
+    complete: bool = True
+
+    @property
+    def label(self) -> str:
+        """The name as people write it."""
+        return f"{self.schema_name}.{self.name}"
+
+
+class Source(_Value):
+    """The archive: read in full before anything is created."""
+
+    bytes: int
+    sha256: str
+    #: True where a manifest beside it vouches for these bytes.
+    manifest: bool
+    snapshot: str
+    kind: str | None
+    #: When the snapshot was taken: by the server's clock, or as the archive's header says.
+    created: datetime | None
+    database: str
+    server_version: str
+    dump_version: str
+    tables: tuple[TableRows, ...]
+    large_objects: int
+    #: Bytes of all rows, uncompressed; what could not be read is not in it.
+    raw_bytes: int
+    #: PostgreSQL's name of the archive's encoding.
+    encoding: str
+    extensions: tuple[str, ...]
+    roles: tuple[str, ...]
+    chain: ChainSeen | None
+    #: False where it is not known how the dump rendered values, so that a digest proves nothing.
+    pinned_rendering: bool
+
+
+class GivenUp(_Value):
+    """Rows of a table that the live database has and the snapshot has not, or the reverse."""
+
+    table: str
+    #: None where it could not be counted, or the table is not there.
+    live: int | None
+    snapshot: int | None
+    #: True where `live` is the server's estimate.
+    estimated: bool = False
+
+
+class Proof(_Value):
+    """What was compared between the shadow and the archive, and came out equal."""
+
+    tables: int
+    rows: int
+    #: Tables whose rows were compared by digest as well as by number.
+    digests: int
+    large_objects: int
+    chain: str | None
+    checks: int
+    #: What could not be compared, and why.
+    not_compared: tuple[str, ...] = ()
+
+
+class RestoreState(SwitchState):
+    """The state of a restore."""
+
+    request: RestoreRequest
+    #: `system_identifier` of the server, where the role may read it: a resume must be on the same.
+    server: int | None = None
+    source: Source | None = None
+    #: The tables of the live database, as `schema.name`.
+    live_tables: tuple[str, ...] = ()
+    given_up: tuple[GivenUp, ...] = ()
+    #: The id of the safety snapshot; None where there is none.
+    safety: str | None = None
+    proof: Proof | None = None

@@ -1,0 +1,158 @@
+"""Rollback: swap the database that a restore replaced back in, and keep the one in use now.
+
+It is the swap backwards, and so it can be rolled back itself: forward again.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from alexandria_backup.errors import DatabaseMissing
+from alexandria_backup.events import Emit
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.server import role_facts, server_facts
+from alexandria_backup.postgres.shadow import kept_name
+from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks.differences import count_tables, differences
+from alexandria_backup.runbooks.kept import find_kept, readable
+from alexandria_backup.runbooks.restore_state import GivenUp
+from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.step import Done, Explanation, Runbook
+from alexandria_backup.runbooks.switch import (
+    Application,
+    DatabaseRef,
+    Fence,
+    StartApplication,
+    StopApplication,
+    Swap,
+    SwitchState,
+    license_before,
+)
+
+NAME = "rollback"
+
+
+class RollbackState(SwitchState):
+    """The state of a rollback."""
+
+    #: The run that kept the database; None means the newest.
+    of_run: str | None = None
+    given_up: tuple[GivenUp, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackParts:
+    """What the steps of a rollback work with."""
+
+    servers: Servers
+    application: Application
+    fence_patience_s: float
+    #: Count the rows of both databases; for that the kept one is opened for a moment.
+    compare: bool
+    emit: Emit
+
+
+def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
+    """Return the steps of a rollback, in order."""
+    swap: Swap[RollbackState] = Swap(servers=parts.servers, patience_s=parts.fence_patience_s)
+    return Runbook(
+        name=NAME,
+        steps=(
+            FindKept(parts=parts),
+            CheckSwitch(parts=parts),
+            StopApplication(application=parts.application, emit=parts.emit),
+            Fence(servers=parts.servers, patience_s=parts.fence_patience_s),
+            swap,
+            StartApplication(application=parts.application, emit=parts.emit),
+        ),
+        state_type=RollbackState,
+        commit=swap.name,
+        replaces_live=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindKept:
+    """Find the kept database and say which rows the way back gives up."""
+
+    name: ClassVar[str] = "find"
+    changes: ClassVar[bool] = False
+
+    parts: RollbackParts
+
+    def explain(self, state: RollbackState) -> Explanation:
+        """Name the database whose predecessor is looked for."""
+        return Explanation(
+            sentence=f"find the database that `{state.target}` replaced, and compare both",
+            commands=("psql --list",),
+        )
+
+    def do(self, state: RollbackState) -> Done[RollbackState]:
+        """Find it by its marker, whatever its name."""
+        servers = self.parts.servers
+        with servers.maintenance() as maintenance:
+            kept = find_kept(maintenance, target=state.target, run=state.of_run)
+            live = database_facts(maintenance, state.target)
+            facts = database_facts(maintenance, kept.name)
+            if live is None or facts is None:
+                raise DatabaseMissing(f"there is no database `{state.target}` to roll back")
+            given_up = self._compare(maintenance, kept.name, state.target)
+        found = state.model_copy(
+            update={
+                "of_run": kept.marker.run,
+                "live": DatabaseRef(name=live.name, oid=live.oid),
+                "incoming": DatabaseRef(name=kept.name, oid=kept.oid),
+                "kept_name": kept_name(state.target, state.run.rpartition("-")[2]),
+                "facts": replace(facts, comment=kept.marker.comment, allow_connections=True),
+                "live_facts": live,
+                "incoming_marker": kept.marker,
+                "given_up": given_up,
+                "license": license_before(self.parts.application),
+            }
+        )
+        return Done(found, f"`{kept.name}`, kept by {kept.marker.run}")
+
+    def undo(self, state: RollbackState) -> RollbackState:
+        """Nothing was changed."""
+        return state
+
+    def _compare(self, maintenance: Session, kept: str, target: str) -> tuple[GivenUp, ...]:
+        if not self.parts.compare:
+            return ()
+        servers = self.parts.servers
+        with servers.session(target, "find") as session:
+            now = count_tables(session)
+        with readable(maintenance, kept), servers.session(kept, "find") as session:
+            then = count_tables(session)
+        return differences(now, {label: item.rows for label, item in then.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSwitch:
+    """Check what could stop a swap half-way, before the application is stopped."""
+
+    name: ClassVar[str] = "check"
+    changes: ClassVar[bool] = False
+
+    parts: RollbackParts
+
+    def explain(self, state: RollbackState) -> Explanation:  # noqa: ARG002 - the port's form
+        """List what is checked."""
+        return Explanation(
+            sentence="check rights, sessions, prepared transactions and the platform",
+            commands=("alexandria doctor",),
+        )
+
+    def do(self, state: RollbackState) -> Done[RollbackState]:
+        """Raise PrecheckRefused, or a child of it, for the first thing that forbids a swap."""
+        with self.parts.servers.maintenance() as maintenance:
+            prechecks.refuse_standby(server_facts(maintenance))
+            prechecks.refuse_missing_rights(role_facts(maintenance), maintenance, state.target)
+            prechecks.refuse_prepared_transactions(maintenance, state.target)
+            prechecks.refuse_foreign_sessions(maintenance, state.target)
+        self.parts.application.platform.check()
+        return Done(state, "nothing forbids it")
+
+    def undo(self, state: RollbackState) -> RollbackState:
+        """Nothing was changed."""
+        return state

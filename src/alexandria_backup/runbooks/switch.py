@@ -1,0 +1,298 @@
+"""The switch: stop the application, fence the database, swap by name, start the application.
+
+`restore` and `rollback` share these steps; what differs is which database comes in. The swap is the
+commit point. Each step reads from the server whether it has happened: names and OIDs are the truth.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from alexandria_backup.errors import AlexandriaError, ProofFailed
+from alexandria_backup.events import Emit, Note, Warned
+from alexandria_backup.platforms.license import LicenseReport
+from alexandria_backup.platforms.platform import Platform, StopRecord
+from alexandria_backup.platforms.readiness import ReadinessProbe
+from alexandria_backup.postgres.database import DatabaseFacts
+from alexandria_backup.postgres.fence import fence, lift
+from alexandria_backup.postgres.identifiers import quote_identifier
+from alexandria_backup.postgres.shadow import Marker
+from alexandria_backup.postgres.swap import name_of, swap, who_is
+from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.step import Done, Explanation, RunState
+
+
+class DatabaseRef(BaseModel):
+    """A database as the server knows it: names change in a swap, the OID does not."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    oid: int
+
+
+class SwitchState(RunState):
+    """What the steps of a switch need to know."""
+
+    #: The name that the application uses.
+    target: str
+    #: The database of that name before the switch; None where there was none.
+    live: DatabaseRef | None = None
+    #: The database that takes the name over.
+    incoming: DatabaseRef | None = None
+    #: The name that the replaced database gets.
+    kept_name: str = ""
+    #: What the incoming database gets besides its rows: owner, settings, grants, comment.
+    facts: DatabaseFacts | None = None
+    #: The same of the live database, for the way back.
+    live_facts: DatabaseFacts | None = None
+    #: The marker that the incoming database has, for the way back.
+    incoming_marker: Marker | None = None
+    #: Subscriptions that were enabled in the live database before it was fenced.
+    subscriptions: tuple[str, ...] = ()
+    #: What stopping the application found; needed to start it as it was.
+    stopped: StopRecord | None = None
+    #: The licence before the switch, to compare with afterwards.
+    license: LicenseReport | None = None
+
+
+S = TypeVar("S", bound=SwitchState)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """The application, as far as a switch has to do with it."""
+
+    platform: Platform
+    #: None where no URL is set: readiness is then not checked, and that is said.
+    probe: ReadinessProbe | None
+    #: How long to wait for `/ready`, in seconds.
+    patience_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopApplication(Generic[S]):
+    """Stop the application, so that nothing is written that the swap would leave behind."""
+
+    name: ClassVar[str] = "stop-application"
+    changes: ClassVar[bool] = True
+
+    application: Application
+    emit: Emit
+
+    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
+        """Say how the platform stops it."""
+        return Explanation(sentence=self.application.platform.explain_stop())
+
+    def do(self, state: S) -> Done[S]:
+        """Stop it; what an earlier attempt found is kept."""
+        found = self.application.platform.stop()
+        if found.caution:
+            self.emit(Note(message=found.caution))
+        record = state.stopped or found
+        result = "stopped" if found.stopped else "left running"
+        return Done(state.model_copy(update={"stopped": record}), result)
+
+    def undo(self, state: S) -> S:
+        """Start it again."""
+        platform = self.application.platform
+        platform.start(
+            state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
+        )
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fence(Generic[S]):
+    """Let nobody into the live database and end who is in it: the lock that really holds."""
+
+    name: ClassVar[str] = "fence"
+    changes: ClassVar[bool] = True
+
+    servers: Servers
+    patience_s: float
+
+    def explain(self, state: S) -> Explanation:
+        """Name the two statements that do it."""
+        database = quote_identifier(state.target)
+        return Explanation(
+            sentence=f"refuse connections to `{state.target}` and end its sessions",
+            commands=(
+                f"psql -c 'alter database {database} allow_connections false'",
+                "psql -c 'select pg_terminate_backend(pid) from pg_stat_activity where …'",
+            ),
+        )
+
+    def do(self, state: S) -> Done[S]:
+        """Disable subscriptions, refuse connections, end sessions until there are none."""
+        if state.live is None:
+            return Done(state, "no live database")
+        with self.servers.maintenance() as maintenance:
+            name = name_of(maintenance, state.live.oid)
+            if name != state.target:
+                return Done(state, "already swapped")
+            if state.subscriptions and self.servers.accepts_connections(maintenance, name):
+                with self.servers.session(name) as live:
+                    for subscription in state.subscriptions:
+                        live.execute(f"alter subscription {quote_identifier(subscription)} disable")
+            fence(maintenance, name, patience=self.patience_s)
+        return Done(state, "no session left")
+
+    def undo(self, state: S) -> S:
+        """Accept connections again and enable the subscriptions that were."""
+        if state.live is None:
+            return state
+        with self.servers.maintenance() as maintenance:
+            name = name_of(maintenance, state.live.oid)
+            if name is None:
+                raise ProofFailed(
+                    f"the live database (OID {state.live.oid}) is not there any more",
+                    hint=f"alexandria run show {state.run}",
+                )
+            lift(maintenance, name)
+        if state.subscriptions:
+            with self.servers.session(name) as live:
+                for subscription in state.subscriptions:
+                    live.execute(f"alter subscription {quote_identifier(subscription)} enable")
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swap(Generic[S]):
+    """Exchange the databases by name, in one transaction: the commit point."""
+
+    name: ClassVar[str] = "swap"
+    changes: ClassVar[bool] = True
+
+    servers: Servers
+    patience_s: float
+
+    def explain(self, state: S) -> Explanation:
+        """Name the two renames."""
+        incoming = state.incoming.name if state.incoming else "the shadow database"
+        live, kept = quote_identifier(state.target), quote_identifier(state.kept_name)
+        return Explanation(
+            sentence=f"rename `{state.target}` to `{state.kept_name}` "
+            f"and `{incoming}` to `{state.target}`, in one transaction",
+            commands=(
+                f"psql -c 'begin; alter database {live} rename to {kept}; "
+                f"alter database {quote_identifier(incoming)} rename to {live}; commit'",
+            ),
+        )
+
+    def do(self, state: S) -> Done[S]:
+        """Swap, unless the server says that it has happened."""
+        incoming, facts = _ready(state)
+        with self.servers.maintenance() as maintenance:
+            if who_is(maintenance, state.target) == incoming.oid:
+                return Done(state, "already swapped")
+            name = name_of(maintenance, incoming.oid)
+            if name is None:
+                raise ProofFailed(
+                    f"database `{incoming.name}` (OID {incoming.oid}) is not there any more",
+                    hint=f"alexandria run abort {state.run}",
+                )
+            swap(
+                maintenance,
+                live=state.target,
+                live_oid=state.live.oid if state.live else None,
+                incoming=name,
+                incoming_oid=incoming.oid,
+                kept=state.kept_name,
+                kept_marker=Marker(
+                    run=state.run,
+                    role="kept",
+                    of=state.target,
+                    comment=state.live_facts.comment if state.live_facts else None,
+                ),
+                facts=facts,
+            )
+        return Done(state, f"`{state.target}` is the new database")
+
+    def undo(self, state: S) -> S:
+        """Swap back, where the swap has happened."""
+        if state.incoming is None:
+            return state
+        incoming, facts = _ready(state)
+        marker = state.incoming_marker or Marker(run=state.run, role="shadow", of=state.target)
+        with self.servers.maintenance() as maintenance:
+            if who_is(maintenance, state.target) != incoming.oid:
+                return state
+            fence(maintenance, state.target, patience=self.patience_s)
+            swap(
+                maintenance,
+                live=state.target,
+                live_oid=incoming.oid,
+                incoming=state.kept_name if state.live else None,
+                incoming_oid=state.live.oid if state.live else None,
+                kept=incoming.name,
+                kept_marker=marker,
+                facts=state.live_facts or facts,
+            )
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartApplication(Generic[S]):
+    """Start the application and wait until it says that it is ready."""
+
+    name: ClassVar[str] = "start-application"
+    changes: ClassVar[bool] = True
+
+    application: Application
+    emit: Emit
+
+    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
+        """Say how the platform starts it and what is asked then."""
+        probe = self.application.probe
+        commands = (
+            (f"curl --fail {probe.url}/ready", f"curl --fail {probe.url}/license") if probe else ()
+        )
+        return Explanation(sentence=self.application.platform.explain_start(), commands=commands)
+
+    def do(self, state: S) -> Done[S]:
+        """Start it, wait for `/ready`, compare `/license` with before."""
+        platform = self.application.platform
+        platform.start(
+            state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
+        )
+        probe = self.application.probe
+        if probe is None:
+            self.emit(Note(message="`[application] url` is not set, so `/ready` was not asked"))
+            return Done(state, "not asked whether it is ready")
+        report = probe.wait_ready(patience_s=self.application.patience_s)
+        said = probe.license()
+        if state.license is not None and said != state.license:
+            warning = f"`/license` changed: {_license(state.license)} before, {_license(said)} now"
+            self.emit(Warned(message=warning))
+            state = state.model_copy(update={"warnings": (*state.warnings, warning)})
+        return Done(state, f"`/ready` 200 after {report.seconds:.1f} s, licence {_license(said)}")
+
+    def undo(self, state: S) -> S:
+        """Stop it, so that the databases can be swapped back."""
+        self.application.platform.stop()
+        return state
+
+
+def license_before(application: Application) -> LicenseReport | None:
+    """Return what `/license` says now, or None where it says nothing: then nothing is compared."""
+    if application.probe is None:
+        return None
+    try:
+        return application.probe.license()
+    except AlexandriaError:
+        return None
+
+
+def _ready(state: SwitchState) -> tuple[DatabaseRef, DatabaseFacts]:
+    if state.incoming is None or state.facts is None:
+        raise ProofFailed(
+            "there is no database to swap in", hint=f"alexandria run abort {state.run}"
+        )
+    return state.incoming, state.facts
+
+
+def _license(report: LicenseReport) -> str:
+    expires = f"{report.expires:%Y-%m-%d}" if report.expires else "unknown"
+    return f"{report.tier}, {report.seats} seats, until {expires}"

@@ -1,0 +1,91 @@
+"""Verify a snapshot: read every byte of it as a restore would, and compare with its manifest."""
+
+from dataclasses import dataclass
+
+from alexandria_backup.copying.read_archive import ReadArchive
+from alexandria_backup.errors import SnapshotDamaged
+from alexandria_backup.events import Emit
+from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a snapshot was found to be."""
+
+    snapshot: str
+    #: `as recorded` where a manifest says the same, else `whole, and no manifest to compare with`.
+    verdict: str
+    bytes: int
+    sha256: str
+    tables: int
+    rows: int
+    large_objects: int
+    chain: ChainSeen | None
+    #: Names of trusted keys that signed the manifest.
+    signers: tuple[str, ...]
+    #: One line for each thing that could not be verified.
+    not_verified: tuple[str, ...]
+
+
+def verify_snapshot(
+    snapshots: FileSnapshots, entry: SnapshotEntry, chain: ChainReader, emit: Emit
+) -> Verdict:
+    """Read a snapshot to its end.
+
+    Raises SnapshotDamaged, or a child of it, where it is not whole or not what was recorded.
+    """
+    if entry.problem is not None:
+        raise SnapshotDamaged(
+            f"`{entry.id}` is damaged: {entry.problem}", hint="alexandria snapshot list"
+        )
+    read, report = chain.archive(snapshots.store, entry.archive, emit)
+    not_verified = [f"{name} could not be counted" for name in read.contents.unverified]
+    if entry.manifest is None:
+        not_verified.append(f"`{entry.id}` has no manifest: nobody says what it should hold")
+    else:
+        vouch_for(entry, read)
+        _compare(entry.manifest, read)
+    return Verdict(
+        snapshot=entry.id,
+        verdict="as recorded" if entry.manifest else "whole, and no manifest to compare with",
+        bytes=read.bytes,
+        sha256=read.sha256,
+        tables=len(read.contents.tables),
+        rows=read.rows,
+        large_objects=read.contents.large_objects.count,
+        chain=chain_seen(report),
+        signers=entry.signed.signers if entry.signed else (),
+        not_verified=tuple(not_verified),
+    )
+
+
+def vouch_for(entry: SnapshotEntry, read: ReadArchive) -> None:
+    """Raise SnapshotDamaged where the archive is not the one its manifest was written for."""
+    manifest = entry.manifest
+    if manifest is None:
+        return
+    if (manifest.archive.bytes, manifest.archive.sha256) != (read.bytes, read.sha256):
+        raise SnapshotDamaged(
+            f"`{entry.archive}` is not the file that its manifest describes: "
+            f"{read.bytes:,} bytes with sha256 {read.sha256[:12]}…, expected "
+            f"{manifest.archive.bytes:,} bytes with {manifest.archive.sha256[:12]}…",
+            hint="alexandria snapshot list   # choose another snapshot",
+        )
+
+
+def _compare(manifest: Manifest, read: ReadArchive) -> None:
+    """Compare the contents: the same bytes must mean the same rows to this version, too."""
+    recorded = {(t.schema_name, t.name): (t.rows, t.digest) for t in manifest.tables}
+    found = {(t.schema, t.name): (t.rows, t.digest) for t in read.expected_tables()}
+    differ = [
+        name for name in recorded.keys() | found.keys() if recorded.get(name) != found.get(name)
+    ]
+    if differ:
+        schema, name = min(differ)
+        raise SnapshotDamaged(
+            f"{len(differ)} tables of `{manifest.snapshot}` do not hold what was recorded, "
+            f"such as `{schema}.{name}`",
+            hint="alexandria snapshot list   # choose another snapshot",
+        )

@@ -1,0 +1,183 @@
+"""`alexandria restore`, `rollback` and `run`, as a person types them."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from alexandria_backup.postgres.embedded import EmbeddedServer
+from site_support import CHINOOK_TABLES, Site
+
+
+def damage(site: Site) -> None:
+    site.sql("DROP TABLE playlist_track")
+    site.sql("UPDATE customer SET email = 'gone'")
+
+
+def test_restore_latest_brings_back_what_was_there(
+    new_site: Callable[..., Site], server: EmbeddedServer
+) -> None:
+    site = new_site(server)
+    good, schema = site.fingerprint(), site.schema_text()
+    assert site.run("snapshot", "create").returncode == 0
+    damage(site)
+    broken = site.fingerprint()
+
+    restored = site.run("restore", "latest", "--yes", "--reason", "a test")
+
+    assert restored.returncode == 0, restored.stderr
+    assert site.fingerprint() == good
+    assert site.schema_text() == schema
+    assert site.platform_log == ["stop", "start"]
+    assert f"proved    {CHINOOK_TABLES} tables" in restored.stdout
+    assert f"{CHINOOK_TABLES} tables compared row by row" in restored.stdout
+    # The one that was replaced is kept, and nobody can use it by mistake.
+    (kept,) = set(site.databases()) - {site.database}
+    assert site.fingerprint_of_fenced(kept) == broken
+    listed = json.loads(site.run("snapshot", "list", "--json").stdout)["result"]
+    assert [line["kind"] for line in listed] == ["manual", "safety"]
+
+
+def test_rollback_goes_back_and_forward_and_accept_ends_it(site: Site) -> None:
+    good = site.fingerprint()
+    site.run("snapshot", "create")
+    damage(site)
+    broken = site.fingerprint()
+    assert site.run("restore", "latest", "--yes").returncode == 0
+
+    back = site.run("rollback", "--yes", "--json")
+    assert back.returncode == 0, back.stderr
+    assert site.fingerprint() == broken
+    assert site.run("rollback", "--yes").returncode == 0
+    assert site.fingerprint() == good
+
+    runs = json.loads(site.run("run", "list", "--json").stdout)["result"]
+    newest = [run["run"] for run in runs if run["runbook"] == "rollback"][-1]
+    accepted = site.run("run", "accept", newest, "--yes")
+    assert accepted.returncode == 0, accepted.stderr
+    assert set(site.databases()) == {site.database}
+    assert site.fingerprint() == good
+    gone = site.run("rollback", "--yes")
+    assert gone.returncode == 2
+    assert "is kept on this server" in gone.stderr
+
+
+def test_the_kept_database_is_dropped_only_after_a_snapshot_of_it(site: Site) -> None:
+    site.run("snapshot", "create")
+    damage(site)
+    broken_rows = site.value("SELECT count(*) FROM track")
+    site.run("restore", "latest", "--yes", "--json")
+    (run,) = [r.run for r in site.wiring().runs() if r.runbook == "restore"]
+    accepted = json.loads(site.run("run", "accept", run, "--yes", "--json").stdout.splitlines()[-1])
+    taken = accepted["result"]["state"]["snapshot"]
+    verified = site.run("snapshot", "verify", taken)
+    assert verified.returncode == 0, verified.stderr
+    shown = json.loads(site.run("snapshot", "show", taken, "--json").stdout)["result"]
+    tables = {table["name"]: table["rows"] for table in shown["tables"]}
+    assert tables["track"] == broken_rows
+    assert "playlist_track" not in tables
+
+
+def test_a_plan_names_every_step_and_changes_nothing(site: Site) -> None:
+    site.run("snapshot", "create")
+    damage(site)
+    before, there = site.fingerprint(), site.databases()
+    files = sorted(path.name for path in site.folder.rglob("*"))
+
+    planned = site.run("restore", "latest", "--plan")
+
+    assert planned.returncode == 0, planned.stderr
+    names = [
+        "find", "check", "safety-snapshot", "create-shadow", "load", "prove", "stop-application",
+        "fence", "swap", "finish", "start-application",
+    ]  # fmt: skip
+    lines = [line for line in planned.stdout.splitlines() if not line.startswith("      $")]
+    assert [line.split(". ")[1].split(":")[0] for line in lines] == names
+    assert "$ pg_restore --exit-on-error" in planned.stdout
+    assert (site.fingerprint(), site.databases()) == (before, there)
+    assert sorted(path.name for path in site.folder.rglob("*")) == files
+
+
+def test_a_restore_asks_for_the_name_of_the_database(site: Site) -> None:
+    site.run("snapshot", "create")
+    damage(site)
+    broken = site.fingerprint()
+    unasked = site.run("restore", "latest")
+    assert unasked.returncode == 2
+    assert "--yes" in unasked.stderr
+    assert site.fingerprint() == broken
+    assert set(site.databases()) == {site.database}
+
+
+def test_a_copy_beside_the_live_database_swaps_nothing(site: Site) -> None:
+    good = site.fingerprint()
+    site.run("snapshot", "create")
+    damage(site)
+    broken = site.fingerprint()
+    name = f"{site.database}_copy"
+    copied = site.run("restore", "latest", "--to-database", name, "--yes")
+    assert copied.returncode == 0, copied.stderr
+    assert site.fingerprint(name) == good
+    assert site.fingerprint() == broken
+    assert site.platform_log == []
+    again = site.run("restore", "latest", "--to-database", name, "--yes")
+    assert again.returncode == 12
+    assert f"there is a database `{name}` already" in again.stderr
+
+
+def test_disaster_recovery_onto_a_server_without_the_database(site: Site) -> None:
+    site.sql(f'ALTER DATABASE "{site.database}" SET statement_timeout = \'7s\'')
+    site.sql(f"COMMENT ON DATABASE \"{site.database}\" IS 'the shop''s own'")
+    good = site.fingerprint()
+    site.run("snapshot", "create")
+    site.sql(f'DROP DATABASE "{site.database}" WITH (FORCE)', database="postgres")
+
+    restored = site.run("restore", "latest", "--yes")
+
+    assert restored.returncode == 0, restored.stderr
+    assert site.fingerprint() == good
+    assert set(site.databases()) == {site.database}
+    assert site.value("SHOW statement_timeout") == "7s"
+    comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    assert site.value(comment, site.database) == "the shop's own"
+    owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+    assert site.value(owner, site.database) == site.role
+
+
+def test_settings_grants_and_comment_of_the_live_database_stay(site: Site) -> None:
+    name = site.database
+    site.run("snapshot", "create")
+    site.sql(f"ALTER DATABASE \"{name}\" SET work_mem = '5MB'")
+    site.sql(f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
+    site.sql(f"COMMENT ON DATABASE \"{name}\" IS 'added later'")
+    facts = (
+        "SELECT datacl::text, datconnlimit, datallowconn, shobj_description(oid, 'pg_database') "
+        "FROM pg_database WHERE datname = %s"
+    )
+    before = site.sql(facts, name)
+    assert site.run("restore", "latest", "--yes").returncode == 0
+    assert site.sql(facts, name) == before
+    assert site.value("SHOW work_mem") == "5MB"
+    assert site.run("rollback", "--yes").returncode == 0
+    assert site.sql(facts, name) == before
+    assert site.value("SHOW work_mem") == "5MB"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['with "quotes"', "with 'apostrophe", "ümläut ß 中", "x" * 63, "ü" * 31, "-dash", "A b;c--d"],
+)
+def test_names_that_need_care(
+    new_site: Callable[..., Site], server_any: EmbeddedServer, name: str
+) -> None:
+    site = new_site(server_any, name=name)
+    good = site.fingerprint()
+    created = site.run("snapshot", "create")
+    assert created.returncode == 0, created.stderr
+    site.sql("DELETE FROM playlist_track")
+    restored = site.run("restore", "latest", "--yes")
+    assert restored.returncode == 0, restored.stderr
+    assert site.fingerprint() == good
+    back = site.run("rollback", "--yes")
+    assert back.returncode == 0, back.stderr
+    assert site.value("SELECT count(*) FROM playlist_track") == 0

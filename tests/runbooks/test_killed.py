@@ -1,0 +1,156 @@
+"""SIGKILL at every journalled transition: the live database is whole, and both ways out end well."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.runbooks.journal import Phase
+from site_support import Site
+
+_PROGRAM = Path(__file__).parent.parent / "support" / "killed_run.py"
+#: `started`, two for each of 11 steps, `finished`.
+_RESTORE_TRANSITIONS = 24
+#: `started`, two for each of 6 steps, `finished`.
+_ROLLBACK_TRANSITIONS = 14
+
+
+def killed(site: Site, runbook: str, seq: int, moment: str) -> None:
+    """Run in a process of its own, which must die of SIGKILL."""
+    ended = subprocess.run(
+        [sys.executable, str(_PROGRAM), str(site.config), runbook, str(seq), moment],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+
+
+def points(transitions: int, moments: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Every transition; nothing has happened before the first line is written."""
+    return [
+        (seq, moment)
+        for seq in range(1, transitions + 1)
+        for moment in moments
+        if (seq, moment) != (1, "before")
+    ]
+
+
+def damage(site: Site) -> None:
+    site.sql("DELETE FROM playlist_track")
+    site.sql("UPDATE customer SET email = 'gone'")
+
+
+def snapshot(site: Site) -> None:
+    assert site.run("snapshot", "create").returncode == 0
+
+
+def live_is_whole(site: Site, *wholes: dict[str, str]) -> None:
+    """Look at the database of the live name; where it is fenced, at what the fence protects."""
+    fenced = not site.value(
+        "SELECT datallowconn FROM pg_database WHERE datname = %s",
+        site.database,
+        database="postgres",
+    )
+    if fenced:
+        site.sql(f'ALTER DATABASE "{site.database}" ALLOW_CONNECTIONS true', database="postgres")
+    try:
+        assert site.fingerprint() in wholes
+    finally:
+        if fenced:
+            site.sql(
+                f'ALTER DATABASE "{site.database}" ALLOW_CONNECTIONS false', database="postgres"
+            )
+
+
+def end(site: Site, runbook: str, ending: str) -> str:
+    """Resume or abort the run that waits; return its id."""
+    (run,) = [r.run for r in site.wiring().runs() if r.run.startswith(f"{runbook}-")]
+    last = site.wiring().journal(run).last
+    if last.over:
+        assert last.phase is Phase.FINISHED
+        return run
+    result = site.run("run", ending, run)
+    assert result.returncode == 0, result.stderr
+    return run
+
+
+def check_restore(site: Site, seq: int, moment: str, ending: str) -> None:
+    good, good_schema = site.fingerprint(), site.schema_text()
+    snapshot(site)
+    damage(site)
+    broken = site.fingerprint()
+
+    killed(site, "restore", seq, moment)
+    live_is_whole(site, good, broken)
+
+    run = end(site, "restore", ending)
+    finished = site.wiring().journal(run).last.phase is Phase.FINISHED
+    assert finished or ending == "abort"
+    assert site.fingerprint() == (good if finished else broken)
+    assert site.schema_text() == good_schema
+    # The application runs again, and nothing is left but what a finished restore keeps.
+    assert site.platform_log[-1:] in ([], ["start"])
+    assert len(site.databases()) == (2 if finished else 1)
+    if finished:
+        assert site.run("rollback", "--yes").returncode == 0
+        assert site.fingerprint() == broken
+
+
+@pytest.mark.parametrize("ending", ["resume", "abort"])
+@pytest.mark.parametrize(("seq", "moment"), points(_RESTORE_TRANSITIONS, ("after",)))
+def test_a_restore_that_is_killed_ends_well(
+    site: Site, seq: int, moment: str, ending: str
+) -> None:
+    check_restore(site, seq, moment, ending)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("ending", ["resume", "abort"])
+@pytest.mark.parametrize(("seq", "moment"), points(_RESTORE_TRANSITIONS, ("before",)))
+def test_a_restore_that_is_killed_before_it_could_say_so_ends_well(
+    new_site: Callable[..., Site], server16: EmbeddedServer, seq: int, moment: str, ending: str
+) -> None:
+    check_restore(new_site(server16), seq, moment, ending)
+
+
+def check_rollback(site: Site, seq: int, moment: str, ending: str) -> None:
+    good = site.fingerprint()
+    snapshot(site)
+    damage(site)
+    broken = site.fingerprint()
+    assert site.run("restore", "latest", "--yes").returncode == 0
+    assert site.fingerprint() == good
+
+    killed(site, "rollback", seq, moment)
+    live_is_whole(site, good, broken)
+
+    run = end(site, "rollback", ending)
+    finished = site.wiring().journal(run).last.phase is Phase.FINISHED
+    assert site.fingerprint() == (broken if finished else good)
+    assert site.platform_log[-1:] == ["start"]
+    assert len(site.databases()) == 2
+    # Forward, or back, again: whatever happened, the other one is still there.
+    assert site.run("rollback", "--yes").returncode == 0
+    assert site.fingerprint() == (good if finished else broken)
+
+
+@pytest.mark.parametrize("ending", ["resume", "abort"])
+@pytest.mark.parametrize("seq", [7, 8, 10, 11, 13])
+def test_a_rollback_that_is_killed_ends_well(site: Site, seq: int, ending: str) -> None:
+    check_rollback(site, seq, "before" if seq == 11 else "after", ending)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("ending", ["resume", "abort"])
+@pytest.mark.parametrize(("seq", "moment"), points(_ROLLBACK_TRANSITIONS, ("before", "after")))
+def test_a_rollback_that_is_killed_anywhere_ends_well(
+    site: Site, seq: int, moment: str, ending: str
+) -> None:
+    check_rollback(site, seq, moment, ending)
