@@ -123,7 +123,13 @@ class TestListing:
         folder.add("a")
         folder.store.put("b.pgdump", DATA)
         folder.store.put("b.pgdump.manifest", folder.store.get("a.pgdump.manifest"))
-        assert "a.pgdump" in str(folder.problems()["b"])
+        folder.store.put("c.pgdump", DATA * 2)
+        folder.store.put("c.pgdump.manifest", folder.store.get("a.pgdump.manifest"))
+        assert folder.problems() == {
+            "a": None,
+            "b": "its manifest is the one of `a.pgdump`",
+            "c": "its manifest is the one of `a.pgdump`",
+        }
 
     def test_unsigned_and_strangers_manifests_are_problems(self, folder: Folder) -> None:
         folder.add("ours", key=KEY)
@@ -152,6 +158,38 @@ class TestFind:
         folder.add("shop-20261123T120000")
         with pytest.raises(SnapshotMissing, match="`shop-20261123T120000`"):
             folder.snapshots.find("shop-20261123T120001")
+
+    def test_by_the_name_of_its_manifest(self, folder: Folder) -> None:
+        folder.add("a")
+        folder.add("weekly.dump")
+        assert folder.snapshots.find("a.pgdump.manifest").archive == "a.pgdump"
+        assert folder.snapshots.find("weekly.dump.manifest").archive == "weekly.dump"
+
+    @pytest.mark.parametrize("name", ["vor dem Umzug", "größe „neu“", "a'b$c`d"])
+    def test_names_that_people_give(self, folder: Folder, name: str) -> None:
+        folder.add(name)
+        assert folder.problems() == {name: None}
+        assert folder.snapshots.find(name).archive == f"{name}.pgdump"
+
+    def test_a_name_that_leaves_no_room_for_an_ending(self, folder: Folder) -> None:
+        name = "ü" * 125 + ".dump"
+        folder.store.put(name, DATA)
+        assert folder.snapshots.find(name).archive == name
+
+    @pytest.mark.parametrize("name", ["", "..", "../a", "/etc/passwd", "a\nb", "\ud800", "x" * 300])
+    def test_what_cannot_be_a_name_is_missing(self, folder: Folder, name: str) -> None:
+        folder.add("a")
+        with pytest.raises(SnapshotMissing, match="there is no snapshot"):
+            folder.snapshots.find(name)
+
+    def test_a_typing_mistake_in_a_file_name_names_the_nearest(self, folder: Folder) -> None:
+        folder.add("abc")
+        with pytest.raises(SnapshotMissing, match="the nearest is `abc`"):
+            folder.snapshots.find("abd.pgdump")
+
+    def test_nothing_is_near_where_nothing_is_there(self, folder: Folder) -> None:
+        with pytest.raises(SnapshotMissing, match=r"there is no snapshot `a` in `[^`]*`$"):
+            folder.snapshots.find("a")
 
     def test_a_damaged_manifest_is_not_the_same_as_none(self, folder: Folder) -> None:
         folder.store.put("a.pgdump", DATA)
@@ -230,5 +268,10 @@ def test_a_store_that_does_not_answer_is_no_list(build: Build) -> None:
 
 
 def test_a_folder_that_is_not_there_is_no_empty_list(tmp_path: Path) -> None:
-    with pytest.raises(StorageError):
-        FileSnapshots(store=LocalStore(tmp_path / "not-mounted")).all()
+    snapshots = FileSnapshots(store=LocalStore(tmp_path / "not-mounted"))
+    with pytest.raises(StorageError, match="not-mounted` does not exist"):
+        snapshots.all()
+    with pytest.raises(StorageError, match="not-mounted` does not exist"):
+        snapshots.find("a")
+    with pytest.raises(StorageError, match="not-mounted` does not exist"):
+        snapshots.latest(application="shop", database="shop")

@@ -82,6 +82,21 @@ class TestTrust:
         with pytest.raises(ManifestInvalid, match="role"):
             decode(signed.encode(), [KEY.trusted])
 
+    def test_what_does_not_say_that_it_is_a_manifest_is_none(self, build: Build) -> None:
+        document = json.loads(encode(build(), None))
+        for name in ("role", "format"):
+            lacking = {key: value for key, value in document.items() if key != name}
+            signed = sign_note(json.dumps(lacking) + "\n", KEY).encode()
+            for trusted in ([KEY.trusted], []):
+                with pytest.raises(ManifestInvalid, match=name):
+                    decode(signed, trusted)
+
+    def test_an_empty_line_in_a_note_is_no_end(self, build: Build) -> None:
+        note = "first\n\n— ours.example c2lnbmVk\n"
+        for key in (None, KEY):
+            assert decode(encode(build(note=note), key), []).manifest.note == note
+        assert decode(encode(build(note=note), KEY), [KEY.trusted]).manifest.note == note
+
 
 class TestMalformed:
     def test_another_format_names_both(self, changed: Callable[..., bytes]) -> None:
@@ -111,9 +126,12 @@ class TestMalformed:
             (("archive", "bytes"), -1),
             (("archive", "bytes"), "5"),
             (("archive", "bytes"), 5.5),
+            (("archive", "bytes"), 2**63),
+            (("archive", "bytes"), float("nan")),
             (("archive", "sha256"), "0" * 63),
             (("archive", "sha256"), "G" * 64),
             (("tables", 0, "rows"), -1),
+            (("tables", 0, "rows"), 10**4000),
             (("kind",), "weekly"),
             (("role",), "capture"),
             (("frames",), [1]),

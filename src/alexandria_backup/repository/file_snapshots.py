@@ -25,7 +25,7 @@ from alexandria_backup.repository.manifest import (
     decode,
 )
 from alexandria_backup.sealing.signing import TrustedKey
-from alexandria_backup.storage.store import ObjectInfo, ObjectStore
+from alexandria_backup.storage.store import ObjectInfo, ObjectStore, is_name
 
 ARCHIVE_SUFFIX = ".pgdump"
 MANIFEST_SUFFIX = ".manifest"
@@ -87,18 +87,18 @@ class FileSnapshots:
     def find(self, name: str) -> SnapshotEntry:
         """Return the snapshot of this id or file name; raises SnapshotMissing, naming the nearest.
 
-        A file of another name than `.pgdump` is looked for under its exact name. Raises
-        ManifestInvalid or WrongKey for a manifest that is there and cannot be believed: that must
-        not pass for having none, or whoever damages a manifest would be rid of its signature.
+        A manifest's name stands for its archive's. A file of another name than `.pgdump` is looked
+        for under its exact name. Raises ManifestInvalid or WrongKey for a manifest that is there
+        and cannot be believed: that must not pass for having none, or whoever damages a manifest
+        would be rid of its signature.
         """
-        for archive in (f"{name}{ARCHIVE_SUFFIX}", name):
-            infos = [self.store.head(archive), self.store.head(manifest_name(archive))]
-            found = {info.name: info for info in infos if info is not None}
+        for archive in (f"{name}{ARCHIVE_SUFFIX}", name.removesuffix(MANIFEST_SUFFIX)):
+            found = self._beside(archive)
             if found:
                 self._refuse_bad_manifest(found.get(manifest_name(archive)))
                 return self._entry(archive, found)
         ids = [entry.id for entry in self.all()]
-        near = get_close_matches(name, ids, n=1)
+        near = get_close_matches(name.removesuffix(ARCHIVE_SUFFIX), ids, n=1)
         raise SnapshotMissing(
             f"there is no snapshot `{name}` in `{self.store.url}`"
             + (f"; the nearest is `{near[0]}`" if near else ""),
@@ -132,18 +132,24 @@ class FileSnapshots:
             )
         return fitting[-1]
 
+    def _beside(self, archive: str) -> dict[str, ObjectInfo]:
+        # What is typed may be no name at all, and one that fits may leave no room for an ending.
+        names = [name for name in (archive, manifest_name(archive)) if is_name(name)]
+        infos = [self.store.head(name) for name in names]
+        return {info.name: info for info in infos if info is not None}
+
     def _entry(self, archive: str, found: dict[str, ObjectInfo]) -> SnapshotEntry:
         info, manifest = found.get(archive), found.get(manifest_name(archive))
         signed, problem = self._manifest(manifest) if manifest else (None, None)
         if info is None:
             problem = problem or f"the archive `{archive}` is missing"
+        elif signed and signed.manifest.archive.name != archive:
+            problem = f"its manifest is the one of `{signed.manifest.archive.name}`"
         elif signed and signed.manifest.archive.bytes != info.size:
             problem = (
                 f"the archive has {info.size:,} bytes, "
                 f"its manifest says {signed.manifest.archive.bytes:,}"
             )
-        elif signed and signed.manifest.archive.name != archive:
-            problem = f"its manifest is the one of `{signed.manifest.archive.name}`"
         stored = info or manifest
         return SnapshotEntry(
             id=archive.removesuffix(ARCHIVE_SUFFIX),

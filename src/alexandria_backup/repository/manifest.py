@@ -19,7 +19,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
     ValidationError,
 )
 
@@ -48,6 +47,8 @@ def _in_utc(time: datetime) -> datetime:
 
 #: Aware, and in UTC whatever the document's offset.
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+#: Of bytes, rows and the like; no larger than a bigint, so that any sum of them can be shown.
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 PlainName = Annotated[str, AfterValidator(_plain_name)]
 Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -73,7 +74,7 @@ class ArchivePart(_Part):
 
     name: PlainName
     #: Of the stored file, with its SHA-256.
-    bytes: NonNegativeInt
+    bytes: Count
     sha256: Sha256Hex
     #: `none`, `gzip`, `lz4` or `zstd`: of the bodies inside.
     compression: str
@@ -85,7 +86,7 @@ class DatabasePart(_Part):
     """The database that was dumped."""
 
     name: str
-    oid: NonNegativeInt
+    oid: Count
     owner: str
     encoding: str
     locale_provider: str
@@ -96,7 +97,7 @@ class DatabasePart(_Part):
     connection_limit: int
     comment: str | None
     tablespace: str
-    size_bytes: NonNegativeInt | None
+    size_bytes: Count | None
     #: `(grantee or None for PUBLIC, privilege, grantable)`.
     grants: tuple[tuple[str | None, str, bool], ...]
     #: `(role or None for all, name, value)`.
@@ -107,7 +108,7 @@ class ServerPart(_Part):
     """The server that it was dumped from."""
 
     version: str
-    version_num: NonNegativeInt
+    version_num: Count
     system_identifier: int | None
     in_recovery: bool
 
@@ -119,7 +120,7 @@ class TablePart(_Part):
     name: str
     columns: tuple[str, ...]
     #: None where the archive's form does not let them be counted.
-    rows: NonNegativeInt | None
+    rows: Count | None
     #: Order-independent digest of the rows as COPY text: `rows:hex`.
     digest: str | None
 
@@ -127,8 +128,8 @@ class TablePart(_Part):
 class LargeObjectsPart(_Part):
     """The large objects, as they were read back."""
 
-    count: NonNegativeInt
-    bytes: NonNegativeInt | None
+    count: Count
+    bytes: Count | None
     digest: str | None
 
 
@@ -136,7 +137,7 @@ class AnchorPart(_Part):
     """The state of one audit chain in the snapshot."""
 
     chain: str
-    count: NonNegativeInt
+    count: Count
     first_id: str
     first_hmac: str
     last_id: str
@@ -151,8 +152,8 @@ class AuditPart(_Part):
     #: The status of the report, such as `intact` or `broken`.
     status: str
     summary: str
-    rows: NonNegativeInt
-    findings: NonNegativeInt
+    rows: Count
+    findings: Count
     anchors: tuple[AnchorPart, ...]
 
 
@@ -253,12 +254,18 @@ def _parsed(text: str) -> Manifest:
 
 
 def _check_form(text: str) -> None:
-    """Refuse what is no JSON object, and another version before its fields are looked at."""
+    """Refuse what does not say that it is a manifest, and another version of it, before the rest.
+
+    The model would fill in a role that is missing; then something else could stand in its place.
+    """
     try:
         document = json.loads(text, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise ManifestInvalid("the manifest is malformed: it is not JSON, or is cut off") from error
-    version = document.get("format") if isinstance(document, dict) else None
+    head = document if isinstance(document, dict) else {}
+    if head.get("role") != "manifest":
+        raise ManifestInvalid("the manifest is malformed: its role is not `manifest`")
+    version = head.get("format")
     if type(version) is not int:
         raise ManifestInvalid("the manifest is malformed: it names no version of its format")
     if version != FORMAT:
