@@ -2,13 +2,15 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from traceback import TracebackException
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic_core import PydanticSerializationError
 
 from alexandria_backup.errors import ExitCode, SettingsInvalid
-from alexandria_backup.settings import LoadedSettings, describe, load
+from alexandria_backup.settings import _SERVICE_LINK, LoadedSettings, describe, load
 
 PASSWORD = "hunter2"
 
@@ -160,6 +162,24 @@ class TestUnknownNames:
     def test_a_section_that_is_none_is_not_hidden_by_a_variable(self, place: Place) -> None:
         assert "`[database]`" in place.refused("database = 3", ALEXANDRIA_DATABASE__JOBS="3")
 
+    @pytest.mark.parametrize("service", ["ALEXANDRIA", "ALEXANDRIA_EE", "ALEXANDRIA_PORT_2"])
+    def test_what_kubernetes_sets_for_services_does_not_matter(
+        self, place: Place, service: str
+    ) -> None:
+        names = (
+            *("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTPS", "PORT", "PORT_8443_TCP"),
+            *("PORT_8443_TCP_PROTO", "PORT_8443_TCP_PORT", "PORT_8443_TCP_ADDR"),
+        )
+        links = {f"{service}_{name}": "tcp://10.0.0.1:8443" for name in names}
+        assert place.load(**links).settings.repository is None
+
+    @pytest.mark.parametrize("name", ["ALEXANDRIA_REPORT", "ALEXANDRIA_SERVICE", "ALEXANDRIA_"])
+    def test_what_only_looks_like_it_is_refused(self, place: Place, name: str) -> None:
+        assert f"`{name}`" in place.refused(**{name: "x"})
+
+    def test_no_setting_can_be_mistaken_for_a_service(self) -> None:
+        assert not [item for item in describe() if _SERVICE_LINK.fullmatch(item.variable)]
+
     def test_variables_of_others_do_not_matter(self, place: Place) -> None:
         assert place.load(ALEXANDER_THE="great", alexandria_x="y").settings.dsn is None
 
@@ -170,10 +190,26 @@ class TestWrongValues:
         [
             ("[database]\njobs = 0", "database.jobs"),
             ("[database]\njobs = 'many'", "database.jobs"),
+            ("[database]\njobs = true", "database.jobs"),
+            ("[database]\njobs = 65", "database.jobs"),
+            ("[database]\njobs = 1.5", "database.jobs"),
+            ("[database]\nserver_free_space = false", "database.server_free_space"),
+            ("[database]\nlock_timeout_s = true", "database.lock_timeout_s"),
+            ("[database]\nlock_timeout_s = -1", "database.lock_timeout_s"),
+            ("[database]\nlock_timeout_s = nan", "database.lock_timeout_s"),
+            ("[database]\ndsn_file = 5", "database.dsn_file"),
+            ("[database]\ndsn_file = ['a']", "database.dsn_file"),
+            ("[audit]\nrequired = 'perhaps'", "audit.required"),
+            ("[application]\nchecks = 5", "application.checks"),
+            ("[application]\nstop_command = ['a', 5]", "application.stop_command"),
+            ('[application]\nname = "x\\n"', "application.name"),
             ("[database]\nconnect_timeout_s = inf", "database.connect_timeout_s"),
             ("[application]\nname = '../x'", "application.name"),
             ("[audit]\nkey_encoding = 'rot13'", "audit.key_encoding"),
             ("repository = ''", "repository"),
+            ("repository = 5", "repository"),
+            ("repository = 2026-11-23", "repository"),
+            ('repository = "a\\u0000b"', "repository"),
         ],
     )
     def test_file_and_key_are_named(self, place: Place, toml: str, key: str) -> None:
@@ -205,6 +241,22 @@ class TestDsn:
         assert found.dsn is not None
         assert found.dsn.reveal() == dsn
         assert PASSWORD not in repr(found) + str(found)
+
+    def test_settings_with_a_dsn_cannot_be_written_down(self, place: Place) -> None:
+        found = place.load(ALEXANDRIA_DSN=f"postgresql://u:{PASSWORD}@h/d").settings
+        with pytest.raises(PydanticSerializationError) as caught:
+            found.model_dump_json()
+        assert PASSWORD not in str(caught.value)
+
+    def test_it_is_not_shown_by_the_refusal_of_something_else(self, place: Place) -> None:
+        dsn = f"postgresql://u:{PASSWORD}@h/d"
+        with pytest.raises(SettingsInvalid) as caught:
+            place.load("[database]\njobs = 0", ALEXANDRIA_DSN=dsn, ALEXANDRIA_AUDIT__REQUIRED=dsn)
+        said = "".join(
+            TracebackException.from_exception(caught.value, capture_locals=False).format()
+        )
+        assert "`database.jobs`" in said
+        assert PASSWORD not in said
 
     def test_an_empty_variable_is_not_an_absent_one(self, place: Place) -> None:
         found = place.load(ALEXANDRIA_DSN="").settings

@@ -7,6 +7,7 @@ the nearest one: a setting that is silently ignored is how backups stop.
 
 import json
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +42,11 @@ PREFIX = "ALEXANDRIA_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 FILE_NAME = "alexandria.toml"
 _SYSTEM_FILE = Path("/etc/alexandria/backup.toml")
+#: What Kubernetes sets in each pod for a Service whose name begins with `alexandria`.
+_SERVICE_LINK = re.compile(
+    r"ALEXANDRIA_([A-Z0-9_]+_)?"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 
 
 class KeyEncoding(StrEnum):
@@ -76,6 +82,19 @@ def _keys(value: object) -> object:
     return _list_or(lambda text: text.replace(",", " ").split(), value)
 
 
+def _number(value: object) -> object:
+    # To Python `true` is 1.
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, not true or false")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("it holds characters that cannot be printed")
+    return value
+
+
 def _path_text(value: object) -> object:
     # `Path("")` would be the working folder.
     if value == "":
@@ -96,6 +115,9 @@ def _secret(value: object) -> object:
     return Secret(value) if isinstance(value, str) else value
 
 
+Count = Annotated[int, BeforeValidator(_number)]
+Seconds = Annotated[float, BeforeValidator(_number)]
+Location = Annotated[str, AfterValidator(_one_line)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Hidden = Annotated[Secret, BeforeValidator(_secret)]
 Statements = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_statements)]
@@ -127,17 +149,17 @@ class DatabaseSettings(_Section):
     client_tools: UserPath | None = Field(
         None, description="The folder of `pg_dump` and `pg_restore`; default: found by version."
     )
-    server_free_space: int | None = Field(
+    server_free_space: Count | None = Field(
         None, ge=0, description="Bytes free on the server, where they cannot be measured."
     )
-    connect_timeout_s: float = Field(10.0, gt=0, description="Seconds to wait for a connection.")
-    lock_timeout_s: float = Field(
+    connect_timeout_s: Seconds = Field(10.0, gt=0, description="Seconds to wait for a connection.")
+    lock_timeout_s: Seconds = Field(
         30.0, ge=0, description="Seconds to wait for a lock; 0: for ever."
     )
-    fence_timeout_s: float = Field(
+    fence_timeout_s: Seconds = Field(
         60.0, gt=0, description="Seconds to wait until sessions of a fenced database have ended."
     )
-    jobs: int = Field(2, ge=1, le=64, description="How many connections load at once.")
+    jobs: Count = Field(2, ge=1, le=64, description="How many connections load at once.")
 
 
 class ApplicationSettings(_Section):
@@ -154,7 +176,7 @@ class ApplicationSettings(_Section):
     ca_file: UserPath | None = Field(
         None, description="Certificates (PEM) to trust for `url` instead of the system's."
     )
-    ready_timeout_s: float = Field(
+    ready_timeout_s: Seconds = Field(
         300.0, gt=0, description="Seconds to wait for `/ready` after a start."
     )
     stop_command: Annotated[Words | None, NoDecode] = Field(
@@ -163,7 +185,7 @@ class ApplicationSettings(_Section):
     start_command: Annotated[Words | None, NoDecode] = Field(
         None, description="The command that starts it."
     )
-    command_timeout_s: float = Field(
+    command_timeout_s: Seconds = Field(
         120.0, gt=0, description="Seconds that each of these commands may take."
     )
     checks: Statements = Field(
@@ -245,7 +267,7 @@ class Settings(BaseSettings):
         None,
         description="The DSN itself; as a variable only, since a settings file is read by many.",
     )
-    repository: str | None = Field(
+    repository: Location | None = Field(
         None,
         min_length=1,
         description="Where snapshots are kept: a folder, or a URL such as `s3://bucket/dir`.",
@@ -430,7 +452,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [_variable(key) for key, _ in _fields()] + [CONFIG_VARIABLE]
     for name in environ:
-        if name.startswith(PREFIX) and name not in known:
+        if name.startswith(PREFIX) and name not in known and not _SERVICE_LINK.fullmatch(name):
             yield f"the variable `{name}` is no setting{_nearest(name, known)}"
 
 
