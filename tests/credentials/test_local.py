@@ -1,4 +1,5 @@
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,47 @@ def test_white_space_around_the_dsn_does_not_count(file: Path, ending: str) -> N
     assert source(file).find().reveal() == DSN
 
 
+def test_a_byte_order_mark_does_not_count(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + DSN.encode())
+    assert source(file).find().reveal() == DSN
+
+
+def test_a_dsn_may_come_through_a_pipe() -> None:
+    # As of `--dsn-file <(vault read …)` in a shell.
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, DSN.encode() + b"\n")
+        os.close(writer)
+        assert source(Path(f"/dev/fd/{reader}")).find().reveal() == DSN
+    finally:
+        os.close(reader)
+
+
+def test_what_is_found_is_hidden(file: Path) -> None:
+    found = source(file).find()
+    assert "hunter2" not in f"{found} {found!r} {source(file)!r}"
+
+
+def test_hints_can_be_typed_whatever_the_name(file: Path) -> None:
+    odd = file.rename(file.with_name("my dsn; rm 'x' ü"))
+    events: list[Event] = []
+    odd.chmod(0o644)
+    FileSource(given_as="--dsn-file", path=odd, emit=events.append).find()
+    (warned,) = events
+    assert isinstance(warned, Warned)
+    assert shlex.split(warned.hint or "") == ["chmod", "600", str(odd)]
+    odd.unlink()
+    with pytest.raises(CredentialsNotFound) as caught:
+        source(odd).find()
+    assert shlex.split(caught.value.hint or "") == ["ls", "-l", str(odd)]
+
+
 def test_without_a_path_it_is_not_configured() -> None:
     assert not source(None).configured()
     assert source(Path("/nowhere")).configured()
 
 
-@pytest.mark.parametrize("data", [b"", b" \n", b"\xff\xfe", b"x" * 100_000])
+@pytest.mark.parametrize("data", [b"", b" \n", b"\xef\xbb\xbf\n", b"\xff\xfe", b"x" * 100_000])
 def test_a_file_that_holds_no_dsn_is_named(file: Path, data: bytes) -> None:
     file.write_bytes(data)
     with pytest.raises(CredentialsNotFound, match=str(file)):

@@ -1,11 +1,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from alexandria_backup.credentials.local import EnvironmentSource
+from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import DsnSource, find_dsn
 from alexandria_backup.errors import CredentialsNotFound, DsnInvalid, ExitCode
+from alexandria_backup.events import discard
 from alexandria_backup.secret import Secret
 
 
@@ -44,6 +48,38 @@ def test_one_that_fails_never_falls_through(text: str | None) -> None:
     with pytest.raises(CredentialsNotFound, match="one") as caught:
         found(Place(name="one", text=text), good)
     assert "hunter2" not in str(caught.value)
+
+
+def test_real_sources_in_the_order_of_the_design(tmp_path: Path) -> None:
+    flag, configured = tmp_path / "flag", tmp_path / "configured"
+    for file in (flag, configured):
+        file.write_text(f"postgresql://u@h/{file.name}\n")
+        file.chmod(0o600)
+
+    def search(path: Path | None, value: Secret | None) -> tuple[str, str]:
+        return found(
+            FileSource(given_as="--dsn-file", path=path, emit=discard),
+            EnvironmentSource(variable="ALEXANDRIA_DSN", value=value),
+            FileSource(given_as="[database] dsn_file", path=configured, emit=discard),
+        )
+
+    variable = Secret("postgresql://u@h/variable")
+    assert search(flag, variable) == ("flag", f"--dsn-file `{flag}`")
+    assert search(None, variable) == ("variable", "the variable ALEXANDRIA_DSN")
+    assert search(None, None) == ("configured", f"[database] dsn_file `{configured}`")
+    flag.unlink()
+    with pytest.raises(CredentialsNotFound, match="--dsn-file"):
+        search(flag, variable)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_any_text_is_a_dsn_or_refused_without_being_shown(text: str) -> None:
+    secret = f"hunter2{text}hunter2"
+    try:
+        found(Place(name="one", text=secret))
+    except DsnInvalid as error:
+        shown = f"{error} {error.hint} {error.__cause__}"
+        assert "hunter2" not in shown
 
 
 def test_what_is_no_dsn_names_the_place_and_nothing_of_the_text() -> None:

@@ -1,6 +1,8 @@
 """DSNs on this machine: in a file, or in the environment."""
 
+import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +71,7 @@ class FileSource:
         try:
             with self.path.open("rb") as file:
                 data = file.read(_LONGEST_BYTES + 1)
-            mode = self.path.stat().st_mode
+                mode = os.fstat(file.fileno()).st_mode
         except OSError as error:
             if self._holds_a_dsn():
                 # Not `from error`: its text holds the path, and that a password.
@@ -78,21 +80,25 @@ class FileSource:
                     hint="write the DSN into a file of mode 0600 and name that file",
                 ) from None
             raise CredentialsNotFound(
-                f"{self.name} cannot be read: {error.strerror}", hint=f"ls -l {self.path}"
+                f"{self.name} cannot be read: {error.strerror}",
+                hint=f"ls -l {shlex.quote(str(self.path))}",
             ) from None
         if len(data) > _LONGEST_BYTES:
             raise CredentialsNotFound(f"{self.name} is too long to hold a DSN")
-        if not data.strip():
-            raise CredentialsNotFound(f"{self.name} is empty", hint=f"ls -l {self.path}")
         try:
-            text = data.decode().strip()
+            # Some editors begin UTF-8 with a byte order mark.
+            text = data.decode("utf-8-sig").strip()
         except UnicodeDecodeError:
             raise CredentialsNotFound(f"{self.name} is not UTF-8 text") from None
+        if not text:
+            raise CredentialsNotFound(
+                f"{self.name} is empty", hint=f"ls -l {shlex.quote(str(self.path))}"
+            )
         if mode & (stat.S_IRGRP | stat.S_IROTH):
             self.emit(
                 Warned(
                     message=f"{self.name} can be read by other users of this machine",
-                    hint=f"chmod 600 {self.path}",
+                    hint=f"chmod 600 {shlex.quote(str(self.path))}",
                 )
             )
         return Secret(text)
