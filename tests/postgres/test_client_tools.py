@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -424,7 +425,13 @@ def test_an_interrupt_ends_the_workers_too(
 
 
 def children_named(name: str) -> list[psutil.Process]:
-    return [child for child in psutil.Process().children(recursive=True) if child.name() == name]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        # One that ends while we look is not there.
+        with suppress(psutil.NoSuchProcess):
+            if child.name() == name:
+                found.append(child)
+    return found
 
 
 def test_a_program_that_ignores_our_signal_is_killed(
