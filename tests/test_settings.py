@@ -97,6 +97,16 @@ class TestWhereTheFileIs:
             place.load(config=Path("nowhere.toml"))
         assert "elsewhere.toml" in place.refused("", ALEXANDRIA_CONFIG="elsewhere.toml")
 
+    def test_a_place_that_leads_nowhere_is_passed_over(self, place: Place) -> None:
+        (place.cwd / "alexandria.toml").mkdir()
+        (place.home / ".config").touch()
+        assert place.load().source is None
+
+    def test_a_place_that_is_a_loop_is_not_passed_over(self, place: Place) -> None:
+        loop = place.cwd / "alexandria.toml"
+        loop.symlink_to(loop)
+        assert "cannot be looked at" in place.refused()
+
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
     def test_a_place_that_cannot_be_looked_at_is_not_passed_over(self, place: Place) -> None:
         folder = place.home / ".config" / "alexandria"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
+from stat import S_ISREG
 from typing import Annotated, Any, get_args
 
 from pydantic import (
@@ -387,7 +388,10 @@ def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | 
 
 def _is_there(place: Path) -> bool:
     try:
-        return place.is_file()
+        # Not `is_file`: from Python 3.14 on, a folder closed to us is an empty one to it.
+        return S_ISREG(place.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
         # Going on to the next place could lead to other settings.
         raise SettingsInvalid(f"`{place}` cannot be looked at: {error.strerror}") from error
