@@ -46,6 +46,9 @@ types: $(READY) ## Check types
 layers: $(READY) ## Check that imports run downward
 	$(BIN)/lint-imports
 
+docs: $(READY) ## Write docs/reference/ from the code
+	$(BIN)/python docs/generate.py
+
 check: test lint types layers ## Everything that CI runs
 
 lock: $(READY) ## Lock the dependencies anew
