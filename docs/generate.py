@@ -121,8 +121,8 @@ def _settings_page() -> Iterator[str]:
     yield "# Settings"
     yield from _prose(
         f"""Each setting can stand in `alexandria.toml` or in a variable; the variable wins. The
-        file is the first of these that is named or exists: `--config FILE` (before the command, as in
-        `alexandria --config FILE doctor`), `{CONFIG_VARIABLE}`, `./alexandria.toml`,
+        file is the first of these that is named or exists: `--config FILE` (before the command, as
+        in `alexandria --config FILE doctor`), `{CONFIG_VARIABLE}`, `./alexandria.toml`,
         `$XDG_CONFIG_HOME/alexandria/alexandria.toml` (usually below `~/.config`),
         `/etc/alexandria/backup.toml`. A relative path in the file is relative to the file. A key
         that does not exist is refused, and the nearest one is named."""

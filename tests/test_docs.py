@@ -16,7 +16,6 @@ from typer.exceptions import TyperException
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1, BUILT_IN
 from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.cli.main import app
-from alexandria_backup.demo.audit_entry import AuditEntry
 from alexandria_backup.errors import ExitCode
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks.journal import Phase, Transition
@@ -102,12 +101,6 @@ def test_every_error_and_event_is_in_the_reference_with_a_meaning() -> None:
         section = events.split(f"## `{GENERATE.event_name(event)}`")[1].split("\n## ")[0]
         for field in fields(event):
             assert f"| `{field.name}` |" in section
-
-
-def test_a_page_that_fell_behind_is_seen(tmp_path: Path) -> None:
-    pages = GENERATE.pages()
-    assert set(pages) <= {path.name for path in REFERENCE.iterdir()}
-    assert all(text.startswith("<!-- Written by docs/generate.py") for text in pages.values())
 
 
 # -- what a person types -----------------------------------------------------------------------
