@@ -9,7 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from alexandria_backup.audit.key import AuditKey
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1
+from alexandria_backup.audit.report import Status
+from alexandria_backup.audit.verify import verify_live
 from alexandria_backup.demo import control
+from alexandria_backup.demo.audit_tip import tip_is_sound
 from alexandria_backup.demo.folder import ApplicationFolder
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
@@ -166,6 +171,39 @@ def test_it_writes_and_goes_on_after_its_connections_are_lost(
         after = messages(session)
         eventually(lambda: messages(session) > after)
     probe.wait_ready(patience_s=30)
+
+
+def test_what_it_writes_carries_the_chain_on_over_a_restart(
+    folder: ApplicationFolder, platform: UnmanagedPlatform, probe: ReadinessProbe
+) -> None:
+    with connect(Dsn.parse(Secret(folder.dsn_file.read_text())), purpose="test") as session:
+
+        def rows() -> int:
+            return int(session.value("SELECT count(*) FROM public.audit_logs"))
+
+        for _ in range(2):
+            before = rows()
+            eventually(lambda before=before: rows() > before)  # type: ignore[misc]
+            platform.start(platform.stop())
+        platform.stop()
+        report = verify_live(
+            session, recipe=ALEXANDRIA_V1, key=AuditKey.load(folder.key_file, "raw")
+        )
+        assert (report.status, report.rows, report.findings) == (Status.INTACT, rows(), ())
+        assert tip_is_sound(session, key=folder.key_file.read_bytes())
+    assert "audit integrity" not in folder.log_file.read_text()
+
+
+def test_a_tip_that_does_not_verify_is_warned_of(
+    folder: ApplicationFolder, platform: UnmanagedPlatform
+) -> None:
+    with connect(Dsn.parse(Secret(folder.dsn_file.read_text())), purpose="test") as session:
+        session.execute(
+            "UPDATE public.audit_logs SET action = 'edited'"
+            " WHERE id = (SELECT max(id) FROM public.audit_logs)"
+        )
+    control.start(folder, writes_per_second=0)
+    eventually(lambda: "WARNING audit integrity" in folder.log_file.read_text())
 
 
 def test_two_starts_at_once_give_one_application(

@@ -1,3 +1,4 @@
+import hmac
 from collections.abc import Callable
 
 import pytest
@@ -87,3 +88,24 @@ def test_a_fill_that_fails_leaves_nothing(empty: Callable[[], Session]) -> None:
     with pytest.raises(Interrupted):
         filling.fill(session, rows=1_000, seed=1, key=KEY, emit=interrupt)
     session.close()
+
+
+def test_the_chain_is_whole_from_its_genesis(
+    server: EmbeddedServer, filled: Callable[[EmbeddedServer], Secret], connected: Opened
+) -> None:
+    """Computed here from what the server gives back, with nothing but the recipe's text."""
+    session = connected(filled(server))
+    previous = bytes(32)
+    for *values, linked, sealed in session.all(
+        "SELECT id, principal, action, agent, session, metadata, tenant_id,"
+        " (extract(epoch FROM created_at) * 1000000)::bigint::text, prev_hmac, hmac"
+        ' FROM public.audit_logs ORDER BY id COLLATE "C"'
+    ):
+        message = b"alexandria-audit-v1\n"
+        for text in values:
+            data = None if text is None else text.encode()
+            message += b"\0" if data is None else b"\1" + len(data).to_bytes(4, "big") + data
+        assert linked == previous.hex()
+        previous = hmac.digest(KEY, message + previous, "sha256")
+        assert sealed == previous.hex()
+    assert previous != bytes(32)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Role, keyed
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Hasher, Role
 from alexandria_backup.demo.ulid import ulid
 
 #: What takes the lines of `audit_rows`.
@@ -21,7 +21,7 @@ _ACTIONS = ("session.start", "message.create", "tool.call", "document.read", "se
 def audit_rows(count: int, *, seed: int, key: bytes) -> Iterator[bytes]:
     """Yield `count` lines, the chain from its genesis; no value needs an escape."""
     chance = random.Random(seed)  # noqa: S311  # the same rows for the same seed
-    recipe, compute, previous = ALEXANDRIA_V1, keyed(key), ALEXANDRIA_V1.genesis
+    recipe, hasher, previous = ALEXANDRIA_V1, Hasher(key), ALEXANDRIA_V1.genesis
     for number in range(count):
         microseconds = (_BEGIN_S + 2 * number) * 1_000_000 + chance.randrange(2_000_000)
         at = _EPOCH + timedelta(microseconds=microseconds)
@@ -36,7 +36,7 @@ def audit_rows(count: int, *, seed: int, key: bytes) -> Iterator[bytes]:
             Role.CREATED_AT: str(microseconds),
         }
         covered = [None if (text := row[role]) is None else text.encode() for role in recipe.fields]
-        sealed = compute(recipe.message(covered, previous))
+        sealed = hasher.digest(recipe.message(covered, previous))
         row[Role.CREATED_AT] = at.isoformat()
         stored = (*row.values(), sealed.hex(), previous.hex())
         yield ("\t".join(r"\N" if text is None else text for text in stored) + "\n").encode()

@@ -4,9 +4,12 @@ import json
 import logging
 import threading
 
-from alexandria_backup.demo.audit_entry import AuditEntry, append, tip_is_sound
+from alexandria_backup.audit.discovery import AuditTable, discover_table
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1
+from alexandria_backup.audit.writer import NewEntry, append
+from alexandria_backup.demo.audit_tip import tip_is_sound
 from alexandria_backup.demo.sessions import open_session
-from alexandria_backup.errors import AlexandriaError
+from alexandria_backup.errors import AlexandriaError, AuditUnverified
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.dsn import Dsn
 
@@ -47,21 +50,25 @@ class Writer(threading.Thread):
         while not self._ended.is_set():
             try:
                 with open_session(self._dsn, part="writer") as session:
-                    self._check_tip(session)
+                    table = self._find_chain(session)
                     complained = False
-                    self._write_on(session)
+                    self._write_on(session, table)
             except AlexandriaError as exc:
                 if not complained:
                     _log.warning("the writer lost its database: %s", exc)
                 complained = True
                 self._ended.wait(_PAUSE_S)
 
-    def _check_tip(self, session: Session) -> None:
-        """Look at the end of the chain, as the application does whenever it connects."""
+    def _find_chain(self, session: Session) -> AuditTable:
+        """Find the chain, and look at its end, as the application does whenever it connects."""
+        table = discover_table(session)
+        if table is None:
+            raise AuditUnverified("the database has no audit table")
         if not tip_is_sound(session, key=self._key):
-            _log.warning("audit integrity: the newest row of `audit_logs` does not verify")
+            _log.warning("audit integrity: the newest row of `%s` does not verify", table)
+        return table
 
-    def _write_on(self, session: Session) -> None:
+    def _write_on(self, session: Session, table: AuditTable) -> None:
         places = session.all(_OPEN_SESSIONS)
         count = 0
         while not self._ended.wait(self._pause_s):
@@ -70,11 +77,11 @@ class Writer(threading.Thread):
             place, principal, agent = places[count % len(places)]
             count += 1
             message = session.value(_MESSAGE, (place, f"Nachricht Nº {count}"))
-            entry = AuditEntry(
+            entry = NewEntry(
                 action="message.create",
                 principal=principal,
                 agent=agent,
                 session=place,
                 metadata=json.dumps({"message": message}),
             )
-            append(session, key=self._key, entry=entry)
+            append(session, table=table, recipe=ALEXANDRIA_V1, key=self._key, entry=entry)
