@@ -76,14 +76,10 @@ def test_a_command_killed_by_a_signal_is_a_failure() -> None:
 
 def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    hang = (
-        "import os, subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        "open(sys.argv[1], 'w').write(f'{os.getpid()} {child.pid}')\n"
-        "print('waiting for drain', flush=True); time.sleep(600)"
-    )
+    # A shell, since it is up in an instant also on a busy machine.
+    script = 'sleep 600 & echo "$$ $!" > "$1"; echo waiting for drain; wait'
     with pytest.raises(PlatformRefused, match=r"did not end within 2 s.*waiting for drain"):
-        stopping(python(hang, str(pids)), timeout_s=2).stop()
+        stopping(("sh", "-c", script, "sh", str(pids)), timeout_s=2).stop()
     for pid in pids.read_text().split():
         await_gone(int(pid))
 
