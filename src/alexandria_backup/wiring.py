@@ -32,7 +32,7 @@ from alexandria_backup.runbooks import doctor as doctors
 from alexandria_backup.runbooks import restore as restoring
 from alexandria_backup.runbooks import rollback as rolling_back
 from alexandria_backup.runbooks import snapshot as snapshotting
-from alexandria_backup.runbooks.chain_reader import ChainReader
+from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, require
 from alexandria_backup.runbooks.journal import Journal, existing, new_run_id
 from alexandria_backup.runbooks.procedure import (
     Lock,
@@ -276,6 +276,10 @@ class Wiring:
         location, archive = self._locate(name)
         return self.chain.archive(self.snapshots(location).store, archive, self.emit)[1]
 
+    def require_chain(self, seen: ChainSeen | None, where: str) -> None:
+        """Raise AuditBroken or AuditUnverified as `[audit] required` says."""
+        require(seen, required=self.settings.audit.required, where=where)
+
     def doctor(self) -> tuple[doctors.Finding, ...]:
         """Check everything that can be checked beforehand."""
         return doctors.examine(
@@ -285,7 +289,7 @@ class Wiring:
                 repository=(lambda: self.snapshots().store) if self.settings.repository else None,
                 state_dir=self.settings.state_dir,
                 chain=lambda: self.chain,
-                chain_required=self.settings.audit.required is not False,
+                chain_required=self.settings.audit.required,
                 application=lambda: self.application,
                 server_free_bytes=self.settings.database.server_free_space,
                 path=tuple(Path(d) for d in os.environ.get("PATH", "").split(os.pathsep) if d),

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from site_support import Site, new_role
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from site_support import Site, new_role
 
 
 def refused(site: Site, code: int, *arguments: str, **environ: str) -> str:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Callable
 
 import pytest
+from site_support import CHINOOK_TABLES, Site
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from site_support import CHINOOK_TABLES, Site
 
 
 def damage(site: Site) -> None:
@@ -126,7 +126,7 @@ def test_a_copy_beside_the_live_database_swaps_nothing(site: Site) -> None:
 
 
 def test_disaster_recovery_onto_a_server_without_the_database(site: Site) -> None:
-    site.sql(f'ALTER DATABASE "{site.database}" SET statement_timeout = \'7s\'')
+    site.sql(f"ALTER DATABASE \"{site.database}\" SET statement_timeout = '7s'")
     site.sql(f"COMMENT ON DATABASE \"{site.database}\" IS 'the shop''s own'")
     good = site.fingerprint()
     site.run("snapshot", "create")

@@ -1,4 +1,4 @@
-"""SIGKILL at every journalled transition: the live database is whole, and both ways out end well."""
+"""SIGKILL at every journalled transition: the live database is whole, both ways out end well."""
 
 import signal
 import subprocess
@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from site_support import Site
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.runbooks.journal import Phase
-from site_support import Site
 
 _PROGRAM = Path(__file__).parent.parent / "support" / "killed_run.py"
 #: `started`, two for each of 11 steps, `finished`.
@@ -105,9 +105,7 @@ def check_restore(site: Site, seq: int, moment: str, ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ["resume", "abort"])
 @pytest.mark.parametrize(("seq", "moment"), points(_RESTORE_TRANSITIONS, ("after",)))
-def test_a_restore_that_is_killed_ends_well(
-    site: Site, seq: int, moment: str, ending: str
-) -> None:
+def test_a_restore_that_is_killed_ends_well(site: Site, seq: int, moment: str, ending: str) -> None:
     check_restore(site, seq, moment, ending)
 
 

@@ -1,5 +1,6 @@
 """The runner on a small real procedure: each step makes a folder, undoing it removes the folder."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -68,7 +69,9 @@ class World:
     NAMES: ClassVar = ("find", "load", "swap", "start")
 
     def __post_init__(self) -> None:
-        self.steps = {n: MakeFolder(name=n, root=self.root, changes=n != "find") for n in self.NAMES}
+        self.steps = {
+            n: MakeFolder(name=n, root=self.root, changes=n != "find") for n in self.NAMES
+        }
 
     def runner(self, *, steps: tuple[Step[Counted], ...] | None = None) -> Runner[Counted]:
         runbook: Runbook[Counted] = Runbook(
@@ -111,7 +114,7 @@ def test_all_steps_are_done_in_order_and_each_is_journalled_before_and_after(wor
 
 def test_a_failure_before_the_commit_point_is_undone_and_named(world: World) -> None:
     world.steps["swap"].fails = StatementFailed("the server said no", hint="ask it again")
-    with pytest.raises(RestoreUndone, match="step `swap` failed .* the server said no") as caught:
+    with pytest.raises(RestoreUndone, match=r"step `swap` failed .* the server said no") as caught:
         go(world)
     assert caught.value.exit_code == 40
     assert caught.value.hint == "ask it again"
@@ -169,7 +172,7 @@ def test_after_the_commit_point_nothing_is_undone_by_itself(world: World) -> Non
 def test_what_cannot_be_undone_stops_and_can_be_aborted_later(world: World) -> None:
     world.steps["swap"].fails = StatementFailed("first")
     world.steps["load"].undo_fails = StatementFailed("second")
-    with pytest.raises(RestoreStopped, match="first.*second") as caught:
+    with pytest.raises(RestoreStopped, match=r"first.*second") as caught:
         go(world)
     assert caught.value.hint == f"alexandria run abort {RUN}"
     assert world.there() == {"load"}
@@ -267,7 +270,9 @@ def test_another_machine_reads_the_journal_from_the_repository(world: World) -> 
         (lambda text: text.replace(b'"pid"', b'"pidd"'), "is damaged"),
     ],
 )
-def test_a_journal_that_is_not_ours_is_refused(world: World, change, message: str) -> None:
+def test_a_journal_that_is_not_ours_is_refused(
+    world: World, change: Callable[[bytes], bytes], message: str
+) -> None:
     world.journal().write(Phase.STARTED, runbook="restore", step=None, state=Counted(run=RUN))
     (info,) = world.store.list()
     changed = change(world.store.get(info.name))

@@ -1,11 +1,14 @@
-"""A site as an operator has it: a database with the Chinook sample, an application's role, settings.
+"""A site as an operator has it: a database with the Chinook sample, a role, settings.
 
-Everything is real but the platform: no application runs, so the stop and start commands write a line
-each into `platform.log`.
+Everything is real but the platform: no application runs, so the stop and start commands write a
+line each into `platform.log`.
 """
 
+import contextlib
+import io
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,16 +16,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 from psycopg import sql
 
+from alexandria_backup.cli.main import invoke
 from alexandria_backup.events import Emit, Event
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.wiring import Wiring
 
 CHINOOK_TABLES = 11
 CHINOOK_ROWS = 15_607
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a call of the program ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@contextmanager
+def surroundings(folder: Path, environ: dict[str, str]) -> Iterator[None]:
+    """Stand in a folder, with more variables, and leave no signal handler behind."""
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGHUP)}
+    with contextlib.chdir(folder), patch.dict(os.environ, environ):
+        try:
+            yield
+        finally:
+            for name, handler in handlers.items():
+                signal.signal(name, handler)
 
 
 @dataclass(kw_only=True)
@@ -92,12 +118,29 @@ start_command = ["/bin/sh", "-c", "echo start >> {log}"]
 
     def run(
         self, *arguments: str, typed: str | None = None, environ: dict[str, str] | None = None
+    ) -> Ended:
+        """Run the program in this process, from its entry point to its exit code.
+
+        `site.run("snapshot", "create")`; `process` does the same in a process of its own.
+        """
+        out, err = io.StringIO(), io.StringIO()
+        given = io.StringIO(typed or "")
+        with (
+            surroundings(self.folder, environ or {}),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            patch.object(sys, "stdin", given),
+        ):
+            code = invoke(["--config", str(self.config), *arguments])
+        return Ended(returncode=int(code), stdout=out.getvalue(), stderr=err.getvalue())
+
+    def process(
+        self, *arguments: str, environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run the program as a person does: `site.run("snapshot", "create")`."""
+        """Run the program as a process, as a person's shell does."""
         return subprocess.run(
             [sys.executable, "-m", "alexandria_backup", "--config", str(self.config), *arguments],
-            input=typed,
-            stdin=subprocess.DEVNULL if typed is None else None,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             cwd=self.folder,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from alexandria_backup.audit.report import Status
 from alexandria_backup.cli.invocation import DsnFile, Json, invocation_of
 from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode
 
@@ -35,10 +36,11 @@ def command(
     if report.exit_code is ExitCode.AUDIT_BROKEN:
         raise AuditBroken(
             f"the audit chain is broken: {counted:,} findings",
-            hint="change no row; keep a snapshot of the database as it is now",
+            hint="change no row; first: alexandria snapshot create --note 'evidence'",
         )
-    if report.exit_code is ExitCode.AUDIT_UNVERIFIED:
+    # Asked for by name, a verification that did not happen is never success.
+    if report.exit_code is not ExitCode.DONE or report.status is Status.ABSENT:
         raise AuditUnverified(
-            "the audit chain could not be verified in full",
-            hint="set `[audit] key_file` to the key of the chain",
+            f"the audit chain could not be verified: {report.summary()}",
+            hint="set `[audit] key_file` to the key of the chain, or `[audit] table`",
         )

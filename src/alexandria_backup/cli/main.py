@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -59,19 +59,25 @@ run.command("accept")(run_accept.command)
 audit.command("verify")(audit_verify.command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"alexandria-backup {metadata.version('alexandria-backup')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     context: typer.Context,
     config: Annotated[
         Path | None, typer.Option("--config", help="The settings file, `alexandria.toml`.")
     ] = None,
-    show_version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+    version: Annotated[  # noqa: ARG001 - the callback does it
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
-    if show_version:
-        typer.echo(f"alexandria-backup {version('alexandria-backup')}")
-        raise typer.Exit
     invocation_of(context).config = config
 
 

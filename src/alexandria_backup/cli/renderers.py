@@ -171,25 +171,24 @@ def _fields(event: Event) -> dict[str, JsonValue]:
 
 def _lines(event: Event) -> list[tuple[str, str | None]]:
     """Return the lines of an event, each with its style."""
+    lines: list[tuple[str, str | None]] = []
     match event:
-        case RunStarted(resumed=True):
-            return [(f"run {event.run} goes on", "bold")]
         case RunStarted():
-            return [(f"run {event.run}", "bold")]
+            lines = [(f"run {event.run}{' goes on' if event.resumed else ''}", "bold")]
         case StepStarted():
-            return [(f"{event.number:>3}/{event.of:<2} {event.step}: {event.sentence}", None)]
+            lines = [(f"{event.number:>3}/{event.of:<2} {event.step}: {event.sentence}", None)]
         case StepFinished():
             said = f": {event.result}" if event.result else ""
-            return [(f"       done in {duration(event.seconds)}{said}", "green")]
+            lines = [(f"       done in {duration(event.seconds)}{said}", "green")]
         case StepFailed():
-            return [(f"       failed: {event.message}", "red")]
+            lines = [(f"       failed: {event.message}", "red")]
         case StepUndone():
-            return [(f"       undone: {event.step}", "yellow")]
+            lines = [(f"       undone: {event.step}", "yellow")]
         case RunFinished():
-            return [(f"run {event.run}: {event.outcome} in {duration(event.seconds)}", "bold")]
+            lines = [(f"run {event.run}: {event.outcome} in {duration(event.seconds)}", "bold")]
         case Warned():
-            hint = [(f"hint: {event.hint}", None)] if event.hint else []
-            return [(f"warning: {event.message}", "yellow"), *hint]
+            lines = [(f"warning: {event.message}", "yellow")]
+            lines += [(f"hint: {event.hint}", None)] if event.hint else []
         case Note():
-            return [(f"       {event.message}", None)]
-    return []
+            lines = [(f"       {event.message}", None)]
+    return lines

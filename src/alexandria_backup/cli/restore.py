@@ -54,3 +54,5 @@ def command(
         return
     summary = restore.run(confirm_restore(invocation, yes=yes))
     invocation.renderer.result(summary, restore_text(summary))
+    if not accept_chain and summary.state.source is not None:
+        wiring.require_chain(summary.state.source.chain, f"`{summary.state.source.snapshot}`")

@@ -24,12 +24,13 @@ def command(
 ) -> None:
     """Dump the database into one `.pgdump` file, read it back in full, and record what is in it."""
     invocation = invocation_of(context)
-    create = invocation.wiring(json=json, dsn_file=dsn_file).snapshot(
-        file=file, kind=kind, note=note
-    )
+    wiring = invocation.wiring(json=json, dsn_file=dsn_file)
+    create = wiring.snapshot(file=file, kind=kind, note=note)
     if plan:
         steps = create.plan()
         invocation.renderer.result(steps, plan_text(steps))
         return
     summary = create.run(lambda _: None)
     invocation.renderer.result(summary, snapshot_text(summary))
+    # It is stored all the same; a broken chain is not to be overlooked.
+    wiring.require_chain(summary.state.chain, f"`{summary.state.snapshot}`")

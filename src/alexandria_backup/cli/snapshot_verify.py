@@ -6,7 +6,6 @@ import typer
 
 from alexandria_backup.cli.amounts import amount
 from alexandria_backup.cli.invocation import Json, invocation_of
-from alexandria_backup.errors import AuditBroken
 from alexandria_backup.events import Warned
 
 
@@ -18,7 +17,8 @@ def command(
 ) -> None:
     """Read every byte of a snapshot; say what is in it and whether it is what was recorded."""
     invocation = invocation_of(context)
-    verdict = invocation.wiring(json=json).verify(snapshot)
+    wiring = invocation.wiring(json=json)
+    verdict = wiring.verify(snapshot)
     lines = [
         f"{verdict.snapshot}: {verdict.verdict}",
         f"read   {amount(verdict.bytes, 'bytes')}, sha256 {verdict.sha256}",
@@ -28,5 +28,4 @@ def command(
     invocation.renderer.result(verdict, "\n".join(lines))
     for reason in verdict.not_verified:
         invocation.emit(Warned(message=reason))
-    if verdict.chain is not None and verdict.chain.status == "broken":
-        raise AuditBroken(f"the audit chain in `{verdict.snapshot}` is broken")
+    wiring.require_chain(verdict.chain, f"`{verdict.snapshot}`")

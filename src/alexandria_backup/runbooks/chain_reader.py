@@ -12,8 +12,9 @@ from alexandria_backup.audit.discovery import AuditTable, discover_in_columns, d
 from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.recipe import Recipe
 from alexandria_backup.audit.report import AuditReport
-from alexandria_backup.audit.verify import verify_live
+from alexandria_backup.audit.verify import KeyFit, try_key, verify_live
 from alexandria_backup.copying.read_archive import ReadArchive, read_archive
+from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode
 from alexandria_backup.events import Emit
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.storage.store import ObjectStore
@@ -31,6 +32,32 @@ class ChainSeen(BaseModel):
     summary: str
     #: A digest over all rows of each chain, in the chain's order.
     rolling: tuple[str, ...]
+    #: How a command ends that has found this.
+    exit_code: ExitCode
+
+
+def require(seen: ChainSeen | None, *, required: bool | None, where: str) -> None:
+    """Raise AuditBroken or AuditUnverified unless the chain is as it must be.
+
+    `required` is the setting: None means that a chain is required where one was found.
+    """
+    if seen is None:
+        if required:
+            raise AuditUnverified(
+                f"no audit chain was found in {where}, and `[audit] required` is set",
+                hint="set `[audit] table` to `schema.name`",
+            )
+        return
+    if seen.exit_code is ExitCode.AUDIT_BROKEN:
+        raise AuditBroken(
+            f"the audit chain in {where} is broken: {seen.summary}",
+            hint="alexandria audit verify",
+        )
+    if seen.exit_code is ExitCode.AUDIT_UNVERIFIED and required is not False:
+        raise AuditUnverified(
+            f"the audit chain in {where} could not be verified: {seen.summary}",
+            hint="set `[audit] key_file` to the key of the chain",
+        )
 
 
 def chain_seen(report: AuditReport | None) -> ChainSeen | None:
@@ -42,6 +69,7 @@ def chain_seen(report: AuditReport | None) -> ChainSeen | None:
         rows=report.rows,
         summary=report.summary(),
         rolling=tuple(anchor.rolling for anchor in report.anchors),
+        exit_code=report.exit_code,
     )
 
 
@@ -77,6 +105,13 @@ class ChainReader:
         if table is None:
             return None
         return verify_live(session, table=table, recipe=self.recipe, key=self.key)
+
+    def fit(self, session: Session) -> KeyFit | None:
+        """Tell whether the key fits the chain in a database; None where there is no chain."""
+        table = self._live_table(session)
+        if table is None:
+            return None
+        return try_key(session, recipe=self.recipe, key=self.key, table=table)
 
     def _live_table(self, session: Session) -> AuditTable | None:
         return discover_table(session, named=self.table)

@@ -59,8 +59,8 @@ class DoctorParts:
     repository: Callable[[], ObjectStore] | None
     state_dir: Path
     chain: Callable[[], ChainReader]
-    #: Whether `[audit] required` holds.
-    chain_required: bool
+    #: `[audit] required`; None means: where there is a chain.
+    chain_required: bool | None
     application: Callable[[], Application]
     server_free_bytes: int | None
     #: The folders of PATH, and the program that runs now.
@@ -224,16 +224,21 @@ def _repository(parts: DoctorParts, session: Session) -> Iterator[Finding]:
 
 
 def _chain(parts: DoctorParts, session: Session) -> Iterator[Finding]:
-    fit = parts.chain().fits(session)
-    if fit.good:
+    fit = parts.chain().fit(session)
+    # Where no chain is found, none is required unless the settings say so.
+    required = fit is not None if parts.chain_required is None else parts.chain_required
+    bad = Status.FAILED if required else Status.WARNING
+    if fit is None:
+        yield Finding(
+            name="audit chain",
+            status=bad if required else Status.OK,
+            message="there is no audit table",
+            hint="set `[audit] table` to `schema.name`" if required else None,
+        )
+    elif fit.good:
         yield _ok("audit chain", fit.message)
-        return
-    yield Finding(
-        name="audit chain",
-        status=Status.FAILED if parts.chain_required else Status.WARNING,
-        message=fit.message,
-        hint=fit.hint,
-    )
+    else:
+        yield Finding(name="audit chain", status=bad, message=fit.message, hint=fit.hint)
 
 
 def _application(parts: DoctorParts) -> Iterator[Finding]:

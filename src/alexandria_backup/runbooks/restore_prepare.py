@@ -11,6 +11,7 @@ from alexandria_backup.errors import (
     AlexandriaError,
     AuditBroken,
     DatabaseMissing,
+    ExitCode,
     UsageError,
 )
 from alexandria_backup.events import Emit, Warned
@@ -148,7 +149,8 @@ class Check:
         source, request = state.source, state.request
         if source is None:
             raise UsageError("nothing was found to check")
-        if source.chain and source.chain.status == "broken" and not request.accept_chain:
+        broken = source.chain is not None and source.chain.exit_code is ExitCode.AUDIT_BROKEN
+        if broken and source.chain is not None and not request.accept_chain:
             raise AuditBroken(
                 f"the audit chain in `{source.snapshot}` is broken: {source.chain.summary}",
                 hint="choose an older snapshot, or add `--accept-chain`",

@@ -6,7 +6,8 @@ vouches for.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import count
 from typing import ClassVar
 
 from alexandria_backup.copying.dump_archive import dump_archive
@@ -110,13 +111,12 @@ class CheckSource:
             _refuse_unreadable(session, state.database)
             raw = sum(table.total_bytes for table in tables(session) if table.kind == "r")
         store = self.parts.snapshots.store
-        name = state.archive or archive_name(state.application, server.now)
-        for taken in (name, manifest_name(name)):
-            if store.head(taken) is not None:
-                raise ObjectExists(
-                    f"`{taken}` is in `{store.url}` already, and nothing is overwritten",
-                    hint="choose another name, or a folder: the name then comes from the clock",
-                )
+        name = state.archive or self._free_name(state.application, server.now)
+        if self._is_taken(name):
+            raise ObjectExists(
+                f"`{name}` is in `{store.url}` already, and nothing is overwritten",
+                hint="choose another name, or a folder: the name then comes from the clock",
+            )
         free, least = store.free_bytes(), int(raw * _SMALLEST_SHARE)
         if free is not None and free < least:
             raise SpaceMissing(
@@ -136,6 +136,15 @@ class CheckSource:
     def undo(self, state: SnapshotState) -> SnapshotState:
         """Nothing was changed."""
         return state
+
+    def _is_taken(self, name: str) -> bool:
+        store = self.parts.snapshots.store
+        return any(store.head(taken) for taken in (name, manifest_name(name)))
+
+    def _free_name(self, application: str, now: datetime) -> str:
+        """A restore may take its safety snapshot in the very second of another one."""
+        names = (archive_name(application, now + timedelta(seconds=s)) for s in count())
+        return next(name for name in names if not self._is_taken(name))
 
 
 @dataclass(frozen=True, kw_only=True)
