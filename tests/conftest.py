@@ -17,10 +17,10 @@ import psutil
 import psycopg
 import pytest
 from psycopg import sql
+from site_support import Site, make_site, new_role
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.secret import Secret
-from site_support import Site, make_site, new_role
 
 #: What a test run may not inherit from whoever starts it.
 _FOREIGN = ("PG", "ALEXANDRIA_", "AWS_", "AZURE_", "GOOGLE_", "KUBE", "VAULT_")

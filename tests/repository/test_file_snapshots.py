@@ -249,7 +249,7 @@ class Failing(MemoryStore):
         super().__init__()
         self._error = error
 
-    def get(self, name: str) -> bytes:  # noqa: ARG002 - the port's form
+    def get(self, name: str) -> bytes:
         raise self._error
 
 

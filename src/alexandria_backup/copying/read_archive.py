@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from alexandria_backup.archive.contents import ArchiveContents, RowSink, TableContents, survey
+from alexandria_backup.archive.encodings import decode
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import ArchiveHeader, Compression, TocEntry
 from alexandria_backup.copying.proof import ExpectedTable
@@ -70,7 +71,7 @@ def read_archive(
 ) -> ReadArchive:
     """Read the archive `name` of `store` to its end.
 
-    `watch` is asked once per table and may return who else shall see its rows. Raises
+    `watch` is asked once per table and may return who else shall see its rows, in UTF-8. Raises
     SnapshotMissing where there is none, ArchiveDamaged where it is not whole, and StorageError
     where the store fails.
     """
@@ -80,7 +81,7 @@ def read_archive(
             raise SnapshotMissing(f"`{name}` is not in `{store.url}`")
         tee = Sha256Tee(_counted(store, name, info.size, emit))
         reader = ArchiveReader(tee, decompressors=_DECOMPRESSORS)
-        contents = survey(reader, digest=RowDigest, watch=watch)
+        contents = survey(reader, digest=RowDigest, watch=_in_utf8(watch, reader.encoding))
     except ObjectMissing as error:
         raise SnapshotMissing(f"`{name}` vanished from `{store.url}` while it was read") from error
     return ReadArchive(
@@ -107,6 +108,22 @@ def _expected(
         digest=RowDigest.combined(digests) if whole else None,
         complete=complete,
     )
+
+
+def _in_utf8(
+    watch: Callable[[TocEntry], RowSink | None], encoding: str
+) -> Callable[[TocEntry], RowSink | None]:
+    """Let watchers see UTF-8, whatever the archive's encoding."""
+    if encoding == "UTF8":
+        return watch
+
+    def watch_converted(entry: TocEntry) -> RowSink | None:
+        sink = watch(entry)
+        if sink is None:
+            return None
+        return lambda rows: sink([decode(row, encoding).encode() for row in rows])
+
+    return watch_converted
 
 
 def _counted(store: ObjectStore, name: str, size: int, emit: Emit) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.audit.verify import KeyFit, try_key, verify_live
 from alexandria_backup.copying.read_archive import ReadArchive, read_archive
 from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode
-from alexandria_backup.events import Emit
+from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.storage.store import ObjectStore
 
@@ -86,18 +86,32 @@ class ChainReader:
     def archive(
         self, store: ObjectStore, name: str, emit: Emit
     ) -> tuple[ReadArchive, AuditReport | None]:
-        """Read an archive in full, its audit chain in the same pass."""
-        walkers: list[ChainWalker] = []
+        """Read an archive in full, its audit chain in the same pass.
+
+        Where several tables could hold the chain, none is taken, and that is a warning.
+        """
+        walkers: dict[str, ChainWalker] = {}
 
         def watch(entry: TocEntry) -> RowSink | None:
             table = self._table(entry)
-            if table is None or walkers:
+            if table is None:
                 return None
-            walkers.append(ChainWalker(table, self.recipe, self.key))
-            return walkers[0].feed
+            walker = walkers[str(table)] = ChainWalker(table, self.recipe, self.key)
+            return walker.feed
 
         read = read_archive(store, name, watch=watch, emit=emit)
-        return read, walkers[0].finish() if walkers else None
+        if len(walkers) > 1:
+            listed = ", ".join(f"`{table}`" for table in sorted(walkers))
+            emit(
+                Warned(
+                    message=f"several tables of `{name}` could hold the audit chain: {listed}",
+                    hint="set `[audit] table`",
+                )
+            )
+            for walker in walkers.values():
+                walker.close()
+            return read, None
+        return read, next((walker.finish() for walker in walkers.values()), None)
 
     def live(self, session: Session) -> AuditReport | None:
         """Read the chain in the database of `session`; None where there is none."""

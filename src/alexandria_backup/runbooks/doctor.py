@@ -210,6 +210,8 @@ def _repository(parts: DoctorParts, session: Session) -> Iterator[Finding]:
         )
         return
     store = parts.repository()
+    # A listing shows that it is there and that we may look.
+    next(iter(store.list(recursive=False)), None)
     free = store.free_bytes()
     if free is not None and free < high:
         yield Finding(

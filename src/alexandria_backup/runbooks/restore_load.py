@@ -199,14 +199,14 @@ class Prove:
 
     def _prove_chain(self, shadow: Session, source: Source) -> str | None:
         """The chain in the shadow must be the archive's, to the last row and with its verdict."""
-        expected, found = source.chain, chain_seen(self.parts.chain.live(shadow))
-        if expected is None and found is None:
+        expected = source.chain
+        if expected is None:
             return None
-        if expected is None or found is None or expected != found:
+        found = chain_seen(self.parts.chain.live(shadow))
+        if found is None or expected != found:
             raise ProofFailed(
                 "the audit chain that was loaded is not the archive's: "
-                f"{found.summary if found else 'none'}; "
-                f"expected {expected.summary if expected else 'none'}"
+                f"{found.summary if found else 'none'}; expected {expected.summary}"
             )
         return found.status
 
