@@ -1,4 +1,4 @@
-"""The documentation keeps up with the program: the reference is current, commands parse, links lead."""
+"""The documentation keeps up with the program: it is current, commands parse, links lead."""
 
 import importlib.util
 import re
@@ -163,7 +163,7 @@ def _words(line: str) -> list[str]:
     """Return the arguments of a command line, without what the shell does with the output."""
     words = []
     for word in shlex.split(line.replace("…", "..."), comments=True)[1:]:
-        if word in {"|", "||", "&&", ";"} or re.match(r"\d?>", word):
+        if word in {"|", "||", "&", "&&", ";"} or re.match(r"\d?>", word):
             break
         words.append(word.removesuffix(";"))
     return words
@@ -248,9 +248,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         if page in seen:
             continue
         seen.add(page)
-        for link in re.findall(r"\]\(([^)#\s]+\.md)[^)]*\)", page.read_text(encoding="utf-8")):
-            if not re.match(r"[a-z]+:", link):
-                waiting.append((page.parent / link).resolve())
+        links = re.findall(r"\]\(([^)#\s]+\.md)[^)]*\)", page.read_text(encoding="utf-8"))
+        here = [link for link in links if not re.match(r"[a-z]+:", link)]
+        waiting += [(page.parent / link).resolve() for link in here]
     assert {_label(page) for page in DOCS.rglob("*.md")} <= {_label(page) for page in seen}
 
 
