@@ -237,7 +237,8 @@ def _commands(command: object, name: str) -> Iterator[Command]:
 def _command(command: object, name: str) -> Command:
     # Typer's own help: the types that it is made of are not public.
     context = command.context_class(command, info_name=name)  # type: ignore[attr-defined]
-    arguments, options = [], []
+    arguments: list[tuple[str, str]] = []
+    options: list[tuple[str, str]] = []
     for parameter in command.params:  # type: ignore[attr-defined]
         record = parameter.get_help_record(context)
         if record is None or record[0].partition(" ")[0] in _NOT_OURS:
