@@ -90,10 +90,15 @@ def invoke(arguments: list[str]) -> int:
     """Run the program and return its exit code; nothing below this line exits."""
     # A closed terminal or a stopped service interrupts as Ctrl-C does: what can be is undone.
     for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, _interrupt)
+        # What was told to be ignored, as by nohup, stays ignored.
+        if signal.getsignal(name) is not signal.SIG_IGN:
+            signal.signal(name, _interrupt)
     invocation = Invocation(environ=os.environ, cwd=Path.cwd())
     try:
-        typer.main.get_command(app)(args=arguments, obj=invocation, standalone_mode=False)
+        ended = typer.main.get_command(app)(args=arguments, obj=invocation, standalone_mode=False)
+        # What a command returns is nothing, or what typer makes of Ctrl-C: 130.
+        if ended == ExitCode.INTERRUPTED:
+            return _report(invocation, Interrupted("interrupted"))
     except AlexandriaError as error:
         return _report(invocation, error)
     except TyperException as error:

@@ -90,6 +90,7 @@ class Stage:
             session.execute(f"CREATE DATABASE {_ROLE} OWNER {_ROLE}")
         application = ApplicationFolder(root=folder / "application")
         application.root.mkdir(mode=0o700)
+        (folder / "snapshots").mkdir(mode=0o700)
         private(application.key_file, secrets.token_bytes(32))
         dsn = Dsn.parse(server.conninfo(_ROLE, user=_ROLE)).conninfo().reveal()
         private(application.dsn_file, f"{dsn} password='{password}'\n".encode())

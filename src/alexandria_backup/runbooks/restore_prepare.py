@@ -12,6 +12,7 @@ from alexandria_backup.errors import (
     AuditBroken,
     DatabaseMissing,
     ExitCode,
+    Interrupted,
     UsageError,
 )
 from alexandria_backup.events import Emit, Warned
@@ -199,6 +200,8 @@ class SafetySnapshot:
             return self._without(state, "no repository is set")
         try:
             taken = self.parts.safety(state.target, f"before {state.run}")
+        except Interrupted:
+            raise
         except AlexandriaError as error:
             return self._without(state, error.message)
         return Done(state.model_copy(update={"safety": taken}), f"`{taken}`")

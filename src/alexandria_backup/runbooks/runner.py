@@ -140,7 +140,7 @@ class Runner(Generic[S]):
         if self._runbook.is_past_commit(number):
             raise self._stopped(state, step, error) from error
         self._undo_or_stop(number, state, error)
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | Interrupted):
             raise Interrupted(f"`{state.run}` was interrupted; nothing changed") from error
         if not changed or not self._runbook.replaces_live:
             raise error
