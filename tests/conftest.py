@@ -75,11 +75,13 @@ def server_folder(pytestconfig: pytest.Config) -> Iterator[Path]:
     folder.mkdir()
     folder.chmod(0o711)
     yield folder
-    survivors = [
+    left = [
         process
         for process in psutil.process_iter(["pid", "name"])
         if process.info["name"] == "postgres" and _is_below(process, base)
     ]
+    # A backend may need a moment longer than its server.
+    _, survivors = psutil.wait_procs(left, timeout=30)
     assert not survivors, f"servers outlive their tests: {survivors}"
 
 

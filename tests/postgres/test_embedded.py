@@ -34,7 +34,7 @@ def ask(conninfo: Secret, question: str, **parameters: str) -> object:
 
 
 def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
@@ -177,7 +177,7 @@ def test_dies_with_a_killed_parent(folder: Path, words: list[str]) -> None:
         process.kill()
         eventually(lambda: not psutil.pid_exists(pid))
         eventually(lambda: private_folders() == [])
-        assert not [backend for backend in backends if backend.is_running()]
+        eventually(lambda: not [backend for backend in backends if backend.is_running()])
 
 
 def test_dies_with_a_parent_killed_while_it_is_made(folder: Path) -> None:
@@ -185,8 +185,8 @@ def test_dies_with_a_parent_killed_while_it_is_made(folder: Path) -> None:
         eventually((folder / "postgres.log").exists)
         process.kill()
         eventually(lambda: private_folders() == [])
-    left = [one for one in psutil.process_iter() if str(folder) in " ".join(command_of(one))]
-    assert left == []
+        # The guard takes its folder away and ends a moment later; so do orphaned backends.
+        eventually(lambda: not processes_about(folder))
 
 
 def test_ctrl_c_shuts_down_cleanly(folder: Path) -> None:
@@ -211,6 +211,10 @@ def test_dies_with_a_killed_guard(folder: Path) -> None:
     with pytest.raises(ClientToolFailed, match="guard of the embedded server has ended"):
         server.stop()
     assert private_folders() == []
+
+
+def processes_about(folder: Path) -> list[psutil.Process]:
+    return [one for one in psutil.process_iter() if str(folder) in " ".join(command_of(one))]
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -286,8 +290,11 @@ def test_an_ordinary_user_runs_it(folder: Path) -> None:
     # Python itself may lie below /root: the user may read everything, and write nothing.
     become = ["--reuid=65534", "--regid=65534", "--clear-groups"]
     become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    # What measures coverage in child processes could not write its file as that user.
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("COV")}
     done = subprocess.run(
         ["setpriv", *become, sys.executable, "-c", ORDINARY, str(folder), str(closed / "server")],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
