@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -20,9 +19,9 @@ from alexandria_backup.postgres.database import DatabaseFacts, Grant, database_f
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.identifiers import fits, quote_identifier
+from alexandria_backup.postgres.marker import Marker
 from alexandria_backup.postgres.server import list_databases
 from alexandria_backup.postgres.shadow import (
-    Marker,
     create_shadow,
     discard_unfinished,
     drop_database,
@@ -34,7 +33,6 @@ from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.secret import Secret
 
 NewDatabase = Callable[..., Secret]
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
 @pytest.fixture
@@ -72,20 +70,6 @@ def make(maintenance: Session, shadow: str, run: str) -> int:
     oid = who_is(maintenance, shadow)
     assert oid is not None
     return oid
-
-
-@given(run=TEXTS, of=TEXTS, role=st.sampled_from(["shadow", "kept"]))
-def test_markers_come_back(run: str, of: str, role: str) -> None:
-    given_marker = Marker(
-        run=run, role="kept" if role == "kept" else "shadow", of=of, at=datetime.now(UTC)
-    )
-    assert Marker.decode(given_marker.encode()) == given_marker
-
-
-@given(TEXTS | st.sampled_from(['{"alexandria-backup": 1}', '{"alexandria-backup": {"run": 1}}']))
-def test_other_comments_are_no_markers(comment: str) -> None:
-    assert Marker.decode(comment) is None
-    assert Marker.decode(None) is None
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=63))

@@ -19,7 +19,8 @@ from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.fence import fence
 from alexandria_backup.postgres.identifiers import quote_identifier
-from alexandria_backup.postgres.shadow import Marker, kept_name, read_marker, shadow_name
+from alexandria_backup.postgres.marker import Marker
+from alexandria_backup.postgres.shadow import kept_name, read_marker, shadow_name
 from alexandria_backup.postgres.swap import name_of, swap, who_is
 from alexandria_backup.secret import Secret
 

@@ -5,11 +5,6 @@ per target. Which run made a database stands in its COMMENT, which any role may 
 database of the server.
 """
 
-import json
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Literal
-
 from alexandria_backup.errors import (
     LockedByAnotherRun,
     PrecheckRefused,
@@ -20,56 +15,14 @@ from alexandria_backup.postgres.attributes import set_grants
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.identifiers import fit_name, fits, quote_identifier, quote_literal
+from alexandria_backup.postgres.marker import Marker as Marker  # noqa: PLC0414 - others name it here
 from alexandria_backup.postgres.queries import load
 
-#: The key under which a comment is ours.
-_KEY = "alexandria-backup"
 _SHADOW_SUFFIX = "_alexandria_shadow"
 _KEPT_SUFFIX = "_alexandria_kept_"
 _NEW_PREFIX = "alexandria_new_"
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _DUPLICATE_DATABASE = "42P04"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Marker:
-    """Which run a database belongs to, and as what."""
-
-    run: str
-    #: `shadow`: being built; `kept`: replaced by a swap.
-    role: Literal["shadow", "kept"]
-    #: The name of the database that it stands beside.
-    of: str
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    #: The comment that the marker took the place of; it comes back when the database does.
-    comment: str | None = None
-
-    def encode(self) -> str:
-        """Return the text that stands in the comment."""
-        content = {
-            "run": self.run,
-            "role": self.role,
-            "of": self.of,
-            "at": self.at.isoformat(),
-            "comment": self.comment,
-        }
-        return json.dumps({_KEY: content}, ensure_ascii=False)
-
-    @classmethod
-    def decode(cls, comment: str | None) -> "Marker | None":
-        """Return the marker in a comment, or None where the comment is somebody else's."""
-        try:
-            content = json.loads(comment or "")[_KEY]
-            run, role, of = content["run"], content["role"], content["of"]
-            at = datetime.fromisoformat(content["at"])
-            comment = content.get("comment")
-        except (ValueError, KeyError, TypeError):
-            return None
-        if role not in {"shadow", "kept"} or at.tzinfo is None:
-            return None
-        if comment is not None and not isinstance(comment, str):
-            return None
-        return cls(run=str(run), role=role, of=str(of), at=at, comment=comment)
 
 
 def shadow_name(database: str) -> str:

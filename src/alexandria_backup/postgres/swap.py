@@ -9,8 +9,8 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts
 from alexandria_backup.postgres.fence import fence
 from alexandria_backup.postgres.identifiers import fits, quote_identifier, quote_literal
+from alexandria_backup.postgres.marker import Marker
 from alexandria_backup.postgres.queries import load
-from alexandria_backup.postgres.shadow import Marker
 
 _OBJECT_IN_USE = "55006"
 #: Seconds for sessions in the incoming database: our own, and whoever looks into every database.
