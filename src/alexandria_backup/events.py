@@ -106,6 +106,7 @@ class Warned(Event):
     hint: str | None = None
 
 
+#: Takes an event. Must not raise: a terminal that is gone is no reason to undo a restore.
 Emit = Callable[[Event], None]
 
 

@@ -6,7 +6,7 @@ command that needs no database works without one.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from alexandria_backup.audit.recipe import recipe_named
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import FoundDsn, find_dsn
-from alexandria_backup.errors import SettingsInvalid
+from alexandria_backup.errors import JournalInvalid, SettingsInvalid
 from alexandria_backup.events import Emit
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
@@ -33,25 +33,26 @@ from alexandria_backup.runbooks import restore as restoring
 from alexandria_backup.runbooks import rollback as rolling_back
 from alexandria_backup.runbooks import snapshot as snapshotting
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, require
-from alexandria_backup.runbooks.journal import Journal, existing, new_run_id
+from alexandria_backup.runbooks.journal import Journal, existing, new_run_id, read_state
 from alexandria_backup.runbooks.procedure import (
     Lock,
     Procedure,
     RunStatus,
     RunSummary,
     all_runs,
+    refuse_unfinished,
 )
 from alexandria_backup.runbooks.restore_prepare import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState
 from alexandria_backup.runbooks.run_lock import run_lock
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Runbook, RunState
-from alexandria_backup.runbooks.switch import Application
-from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
+from alexandria_backup.runbooks.step import Confirm, Runbook, RunState
+from alexandria_backup.runbooks.switch import Application, refuse_other_server
+from alexandria_backup.runbooks.verify import Verdict, verify_snapshot, warn_of_newer
 from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 from alexandria_backup.settings import Settings, load
 from alexandria_backup.storage.local import LocalStore
-from alexandria_backup.storage.locate import open_store, split_location
+from alexandria_backup.storage.locate import is_missing_folder, open_store, split_location
 from alexandria_backup.storage.retry import RetryingStore
 from alexandria_backup.storage.store import ObjectStore
 
@@ -144,7 +145,11 @@ class Wiring:
     @property
     def journal_stores(self) -> tuple[ObjectStore, ...]:
         """Where journals are kept: on this machine, and in the repository."""
-        return (self.state, self.repository) if self.repository is not None else (self.state,)
+        named = self.settings.repository
+        # A folder that is not there yet holds no journals; whoever needs it will say so.
+        if self.repository is None or (named and is_missing_folder(named)):
+            return (self.state,)
+        return (self.state, self.repository)
 
     @cached_property
     def chain(self) -> ChainReader:
@@ -182,7 +187,13 @@ class Wiring:
     # -- procedures ----------------------------------------------------------------------------
 
     def snapshot(
-        self, *, file: str | None, kind: SnapshotKind, note: str | None, database: str | None = None
+        self,
+        *,
+        file: str | None,
+        kind: SnapshotKind,
+        note: str | None,
+        database: str | None = None,
+        journalled: bool = True,
     ) -> Procedure[snapshotting.SnapshotState]:
         """Return the taking of a snapshot into `file`, or into the repository."""
         location, archive = _target(file) if file else (None, None)
@@ -196,7 +207,14 @@ class Wiring:
             store=self.snapshots(location).store.url,
             archive=archive,
         )
-        return self._procedure(self._snapshot_runbook(location), state, run, nullcontext)
+        return Procedure(
+            self._snapshot_runbook(location),
+            state=state,
+            run=run,
+            stores=self.journal_stores if journalled else (),
+            lock=nullcontext,
+            emit=self.emit,
+        )
 
     def restore(
         self,
@@ -235,15 +253,16 @@ class Wiring:
 
     def accept(self, of_run: str, *, discard: bool) -> Procedure[accepting.AcceptState]:
         """Return the dropping of what a run has kept."""
+        refuse_unfinished(of_run, self.journal_stores, self.emit)
         run = self._new_run(accepting.NAME)
         state = accepting.AcceptState(
             run=run, target=self.servers.database, of_run=of_run, discard=discard
         )
         return self._procedure(self._accept_runbook(), state, run, self._lock)
 
-    def resume(self, run: str) -> RunSummary[RunState]:
+    def resume(self, run: str, confirm: Confirm[Any]) -> RunSummary[RunState]:
         """Go on with a run that stopped."""
-        return self._stopped(run).resume()
+        return self._stopped(run).resume(confirm)
 
     def abort(self, run: str) -> RunSummary[RunState]:
         """Undo a run that stopped."""
@@ -347,23 +366,40 @@ class Wiring:
         )
 
     def _take_safety(self, database: str, note: str) -> str:
-        procedure = self.snapshot(file=None, kind=SnapshotKind.SAFETY, note=note, database=database)
+        # Part of another run: that one's journal tells of it.
+        procedure = self.snapshot(
+            file=None, kind=SnapshotKind.SAFETY, note=note, database=database, journalled=False
+        )
         return procedure.run(lambda _: None).state.snapshot
 
-    def _stopped(self, run: str) -> Procedure[RunState]:
+    def _stopped(self, run: str) -> Procedure[Any]:
         """Return the procedure of a journal, to go on with it."""
         last = self.journal(run).last
         if last.runbook == restoring.NAME:
-            request = RestoreState.model_validate(last.state).request
-            runbook: Runbook[Any] = self._restore_runbook(request)
-        elif last.runbook == rolling_back.NAME:
-            runbook = self._rollback_runbook(compare=True)
-        elif last.runbook == accepting.NAME:
-            runbook = self._accept_runbook()
-        else:
-            store = snapshotting.SnapshotState.model_validate(last.state).store
-            runbook = self._snapshot_runbook(store)
-        return self._procedure(runbook, None, run, self._lock)
+            restore = self._restore_runbook(read_state(RestoreState, last).request)
+            return self._going_on(restore, run, lambda s: refuse_other_server(self.servers, s))
+        if last.runbook == rolling_back.NAME:
+            rollback = self._rollback_runbook(compare=True)
+            return self._going_on(rollback, run, lambda s: refuse_other_server(self.servers, s))
+        if last.runbook == accepting.NAME:
+            return self._going_on(self._accept_runbook(), run, lambda _: None)
+        if last.runbook == snapshotting.NAME:
+            store = read_state(snapshotting.SnapshotState, last).store
+            return self._going_on(self._snapshot_runbook(store), run, lambda _: None)
+        raise JournalInvalid(
+            f"run `{run}` is of runbook `{last.runbook}`, which this version does not know"
+        )
+
+    def _going_on(self, runbook: Runbook[S], run: str, guard: Callable[[S], None]) -> Procedure[S]:
+        return Procedure(
+            runbook,
+            state=None,
+            run=run,
+            stores=self.journal_stores,
+            lock=self._lock,
+            emit=self.emit,
+            guard=guard,
+        )
 
     def _procedure(
         self, runbook: Runbook[S], state: S | None, run: str, lock: Lock
@@ -381,6 +417,7 @@ class Wiring:
             entry = self.snapshots().latest(
                 application=self.settings.application.name, database=self.servers.database
             )
+            warn_of_newer(self.snapshots(), entry, self.emit)
             return self.snapshots().store.url, entry.archive
         if "/" in name or Path(name).is_file():
             return _absolute(split_location(name))

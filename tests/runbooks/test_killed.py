@@ -15,6 +15,8 @@ from alexandria_backup.runbooks.journal import Phase
 _PROGRAM = Path(__file__).parent.parent / "support" / "killed_run.py"
 #: `started`, two for each of 11 steps, `finished`.
 _RESTORE_TRANSITIONS = 24
+#: How many sessions a restore of the sample opens; the first is the lock's.
+_RESTORE_SESSIONS = 24
 #: `started`, two for each of 6 steps, `finished`.
 _ROLLBACK_TRANSITIONS = 14
 
@@ -76,7 +78,7 @@ def end(site: Site, runbook: str, ending: str) -> str:
     if last.over:
         assert last.phase is Phase.FINISHED
         return run
-    result = site.run("run", ending, run)
+    result = site.run("run", ending, run, *(("--yes",) if ending == "resume" else ()))
     assert result.returncode == 0, result.stderr
     return run
 
@@ -89,15 +91,23 @@ def check_restore(site: Site, seq: int, moment: str, ending: str) -> None:
 
     killed(site, "restore", seq, moment)
     live_is_whole(site, good, broken)
+    swapped = len(site.databases()) == 2 and not any("shadow" in n for n in site.databases())
+    if swapped:
+        site.sql("CREATE TABLE written_since (a int)")
+        good["public.written_since"] = "0:0"
 
     run = end(site, "restore", ending)
     finished = site.wiring().journal(run).last.phase is Phase.FINISHED
     assert finished or ending == "abort"
     assert site.fingerprint() == (good if finished else broken)
-    assert site.schema_text() == good_schema
-    # The application runs again, and nothing is left but what a finished restore keeps.
+    assert swapped or site.schema_text() == good_schema
+    # The application runs again, and nothing is left but what has been in use.
     assert site.platform_log[-1:] in ([], ["start"])
-    assert len(site.databases()) == (2 if finished else 1)
+    assert len(site.databases()) == (2 if finished or swapped else 1)
+    if swapped and not finished:
+        # What was written after the swap is kept, and one command brings it back.
+        assert site.run("rollback", run, "--yes").returncode == 0
+        assert site.fingerprint() == good
     if finished:
         assert site.run("rollback", "--yes").returncode == 0
         assert site.fingerprint() == broken
@@ -116,6 +126,23 @@ def test_a_restore_that_is_killed_before_it_could_say_so_ends_well(
     new_site: Callable[..., Site], server16: EmbeddedServer, seq: int, moment: str, ending: str
 ) -> None:
     check_restore(new_site(server16), seq, moment, ending)
+
+
+@pytest.mark.parametrize("ending", ["resume", "abort"])
+@pytest.mark.parametrize("session", [9, 13, 15, 17, 20, 24])
+def test_a_restore_that_is_killed_inside_a_step_ends_well(
+    site: Site, session: int, ending: str
+) -> None:
+    check_restore(site, session, "session", ending)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("ending", ["resume", "abort"])
+@pytest.mark.parametrize("session", range(2, _RESTORE_SESSIONS + 1))
+def test_a_restore_that_is_killed_anywhere_inside_a_step_ends_well(
+    site: Site, session: int, ending: str
+) -> None:
+    check_restore(site, session, "session", ending)
 
 
 def check_rollback(site: Site, seq: int, moment: str, ending: str) -> None:

@@ -98,8 +98,12 @@ def world(tmp_path: Path) -> World:
     return World(root=tmp_path)
 
 
+def agree(_: Counted) -> None:
+    """Say yes."""
+
+
 def go(world: World) -> Counted:
-    return world.runner().start(Counted(run=RUN), lambda _: None)
+    return world.runner().start(Counted(run=RUN), agree)
 
 
 def test_all_steps_are_done_in_order_and_each_is_journalled_before_and_after(world: World) -> None:
@@ -146,6 +150,22 @@ def test_a_refused_confirmation_changes_nothing(world: World) -> None:
     with pytest.raises(Interrupted):
         world.runner().start(Counted(run=RUN), refuse)
     assert world.there() == set()
+    # No step that changes anything was begun, so none is undone.
+    assert world.phases() == [
+        (None, "started"), ("find", "doing"), ("find", "done"), (None, "aborted"),
+    ]  # fmt: skip
+
+
+def test_a_run_that_ended_before_the_question_is_asked_again(world: World) -> None:
+    go(world)
+    for info in sorted(world.store.list(), key=lambda info: info.name)[3:]:
+        world.store.delete(info.name)
+
+    def refuse(_: Counted) -> None:
+        raise Interrupted("no")
+
+    with pytest.raises(Interrupted):
+        world.runner().resume(refuse)
     assert world.phases()[-1] == (None, "aborted")
 
 
@@ -165,7 +185,7 @@ def test_after_the_commit_point_nothing_is_undone_by_itself(world: World) -> Non
     assert world.there() == {"load", "swap"}
 
     world.steps["start"].fails = None
-    assert world.runner().resume().made == 4
+    assert world.runner().resume(agree).made == 4
     assert world.there() == {"load", "swap", "start"}
 
 
@@ -188,7 +208,7 @@ def test_an_abort_that_was_begun_goes_on_as_an_abort_when_resumed(world: World) 
     with pytest.raises(RestoreStopped):
         go(world)
     world.steps["load"].undo_fails = None
-    world.runner().resume()
+    world.runner().resume(agree)
     assert world.there() == set()
     assert world.phases()[-1] == (None, "aborted")
 
@@ -204,7 +224,7 @@ def test_a_run_cut_off_after_any_transition_ends_well(
         world.store.delete(info.name)
     runner = world.runner()
     if ending == "resume":
-        assert runner.resume().made == 4
+        assert runner.resume(agree).made == 4
         assert world.there() == {"load", "swap", "start"}
     else:
         runner.abort()
@@ -216,7 +236,7 @@ def test_a_run_cut_off_after_any_transition_ends_well(
 def test_a_run_that_is_over_is_neither_resumed_nor_aborted(world: World) -> None:
     go(world)
     with pytest.raises(UsageError, match="is over: it was done"):
-        world.runner().resume()
+        world.runner().resume(agree)
     with pytest.raises(UsageError) as caught:
         world.runner().abort()
     assert caught.value.hint == f"alexandria rollback {RUN}"

@@ -1,9 +1,10 @@
 """Run a restore or a rollback and die, by SIGKILL, at one transition of its journal.
 
-    python killed_run.py CONFIG restore|rollback SEQ before|after
+    python killed_run.py CONFIG restore|rollback N before|after|session
 
-`before` dies when the deed is done and its line is not yet written; `after` when the line is
-written and the deed is not yet begun.
+`before` dies when the deed of the nth line is done and the line is not yet written; `after` when
+the line is written and the next deed is not yet begun; `session` dies inside of a deed, where the
+nth session with the server would be opened.
 """
 
 import os
@@ -12,6 +13,8 @@ import sys
 from pathlib import Path
 
 from alexandria_backup.events import discard
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.wiring import Wiring
 
@@ -34,6 +37,16 @@ class DeadlyStore(LocalStore):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DeadlyServers(Servers):
+    """A server whose client dies where it would open its nth session."""
+
+    def open(self, name: str, purpose: str) -> Session:
+        left = os.environ["SESSIONS_LEFT"] = str(int(os.environ["SESSIONS_LEFT"]) - 1)
+        if left == "0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().open(name, purpose)
+
+
 def main() -> None:
     config, runbook, seq, moment = sys.argv[1:]
     wiring = Wiring.load(
@@ -41,8 +54,18 @@ def main() -> None:
     )
     state_dir = wiring.settings.state_dir
     state_dir.mkdir(exist_ok=True)
-    # The state folder alone: a journal that another machine does not have must do.
-    object.__setattr__(wiring, "state", DeadlyStore(state_dir, runbook, int(seq), moment))
+    if moment == "session":
+        os.environ["SESSIONS_LEFT"] = seq
+        given = wiring.servers
+        deadly = DeadlyServers(
+            application=given.application,
+            administrator=given.administrator,
+            timeouts=given.timeouts,
+        )
+        object.__setattr__(wiring, "servers", deadly)
+    else:
+        # The state folder alone: a journal that another machine does not have must do.
+        object.__setattr__(wiring, "state", DeadlyStore(state_dir, runbook, int(seq), moment))
     if runbook == "rollback":
         wiring.rollback(None, plan=False).run(lambda _: None)
     else:

@@ -35,7 +35,7 @@ def command(
     invocation.renderer.result(report, "\n".join(lines))
     if report.exit_code is ExitCode.AUDIT_BROKEN:
         raise AuditBroken(
-            f"the audit chain is broken: {counted:,} findings",
+            f"the audit chain is broken: {report.summary()}",
             hint="change no row; first: alexandria snapshot create --note 'evidence'",
         )
     # Asked for by name, a verification that did not happen is never success.

@@ -13,6 +13,7 @@ from alexandria_backup.events import Note
 from alexandria_backup.runbooks.accept import AcceptState
 from alexandria_backup.runbooks.restore_state import GivenUp, RestoreState
 from alexandria_backup.runbooks.rollback import RollbackState
+from alexandria_backup.runbooks.step import RunState
 
 #: How many tables are named before the rest is counted.
 _MOST_TABLES = 12
@@ -38,6 +39,20 @@ def confirm_rollback(invocation: Invocation, *, yes: bool) -> Callable[[Rollback
         for line in given_up_lines(state.given_up):
             invocation.emit(Note(message=line))
         _ask(state.target, f"roll back `{state.target}`", yes=yes)
+
+    return confirm
+
+
+def confirm_any(invocation: Invocation, *, yes: bool) -> Callable[[RunState], None]:
+    """Return what asks for a run of any runbook that goes on before its first change."""
+
+    def confirm(state: RunState) -> None:
+        if isinstance(state, RestoreState):
+            confirm_restore(invocation, yes=yes)(state)
+        elif isinstance(state, RollbackState):
+            confirm_rollback(invocation, yes=yes)(state)
+        elif isinstance(state, AcceptState):
+            confirm_accept(invocation, yes=yes)(state)
 
     return confirm
 
@@ -82,12 +97,20 @@ def given_up_lines(differences: tuple[GivenUp, ...]) -> list[str]:
     """Return a line for each table whose number of rows changes."""
     lines = []
     for item in differences[:_MOST_TABLES]:
-        live = "?" if item.live is None else f"{'about ' if item.estimated else ''}{item.live:,}"
-        after = "none: the table goes" if item.snapshot is None else f"{item.snapshot:,}"
-        lines.append(f"changes   {item.table}: {live} rows now, {after} afterwards")
+        live = _rows_now(item)
+        after = "gone" if item.snapshot is None else f"{item.snapshot:,} rows"
+        lines.append(f"changes   {item.table}: {live} now, {after} afterwards")
     if len(differences) > _MOST_TABLES:
         lines.append(f"changes   and {len(differences) - _MOST_TABLES} more tables")
     return lines
+
+
+def _rows_now(item: GivenUp) -> str:
+    if not item.there:
+        return "not there"
+    if item.live is None:
+        return "not readable"
+    return f"{'about ' if item.estimated else ''}{item.live:,} rows"
 
 
 def _ask(expected: str, what: str, *, yes: bool) -> None:

@@ -36,6 +36,7 @@ class Invocation:
     json: bool = False
     warnings: list[str] = field(default_factory=list)
     _renderer: Renderer | None = None
+    _gone: bool = False
 
     @property
     def renderer(self) -> Renderer:
@@ -48,7 +49,13 @@ class Invocation:
         """Render an event, and remember that there was a warning."""
         if isinstance(event, Warned):
             self.warnings.append(event.message)
-        self.renderer.event(event)
+        if self._gone:
+            return
+        try:
+            self.renderer.event(event)
+        except (OSError, ValueError):
+            # The terminal or the pipe is gone. The work goes on, and the journal tells of it.
+            self._gone = True
 
     def wiring(self, *, json: bool = False, dsn_file: Path | None = None) -> Wiring:
         """Load the settings and return what builds the rooms' objects from them."""

@@ -36,6 +36,7 @@ from alexandria_backup.events import (
 
 #: Where stderr is no terminal, progress is one line in this many seconds.
 _LINE_EVERY_S = 5.0
+_NO_WIDTH = 10_000
 
 
 class Renderer(Protocol):
@@ -98,7 +99,9 @@ class TextRenderer:
 
     def __init__(self) -> None:
         self._talk = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        self._data = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+        # A pipe has no width: nothing is cut or wrapped there.
+        width = None if sys.stdout.isatty() else _NO_WIDTH
+        self._data = Console(highlight=False, markup=False, width=width)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._work: tuple[str, float] = ("", 0.0)
@@ -147,7 +150,7 @@ class TextRenderer:
             self._draw(event, said)
         elif now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            left = elapsed * (event.total - event.done) / event.done if event.total else 0.0
+            left = elapsed * (event.total - event.done) / max(event.done, 1) if event.total else 0.0
             self._talk.print(f"      {said}" + (f", {duration(left)} left" if left > 0 else ""))
 
     def _draw(self, event: Progress, said: str) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from alexandria_backup.cli.confirmation import confirm_restore
+from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
 from alexandria_backup.cli.run_text import plan_text, restore_text
 
@@ -54,5 +55,4 @@ def command(
         return
     summary = restore.run(confirm_restore(invocation, yes=yes))
     invocation.renderer.result(summary, restore_text(summary))
-    if not accept_chain and summary.state.source is not None:
-        wiring.require_chain(summary.state.source.chain, f"`{summary.state.source.snapshot}`")
+    finish(invocation, wiring, summary)

@@ -88,6 +88,6 @@ def snapshot_text(summary: RunSummary[SnapshotState]) -> str:
         f"snapshot  `{state.snapshot}` in {duration(summary.seconds)}, {summary.outcome}",
         f"stored    {amount(state.bytes or 0, 'bytes')} as {state.location}",
         f"read back {state.tables} tables, {state.rows:,} rows, sha256 {state.sha256}",
-        f"audit     {state.chain or 'no audit chain found'}",
+        f"audit     {state.chain.summary if state.chain else 'no audit chain found'}",
     ]
     return "\n".join(lines)

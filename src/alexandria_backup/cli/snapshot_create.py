@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, invocation_of
 from alexandria_backup.cli.run_text import plan_text, snapshot_text
 from alexandria_backup.repository.manifest import SnapshotKind
@@ -32,5 +33,4 @@ def command(
         return
     summary = create.run(lambda _: None)
     invocation.renderer.result(summary, snapshot_text(summary))
-    # It is stored all the same; a broken chain is not to be overlooked.
-    wiring.require_chain(summary.state.chain, f"`{summary.state.snapshot}`")
+    finish(invocation, wiring, summary)

@@ -100,8 +100,9 @@ class DatabasePart(_Part):
     size_bytes: Count | None
     #: `(grantee or None for PUBLIC, privilege, grantable)`.
     grants: tuple[tuple[str | None, str, bool], ...]
-    #: `(role or None for all, name, value)`.
-    settings: tuple[tuple[str | None, str, str], ...]
+    #: `(role or None for all, name, value)`; the value is left out (None) where the parameter is
+    #: not PostgreSQL's own, since applications keep secrets there.
+    settings: tuple[tuple[str | None, str, str | None], ...]
 
 
 class ServerPart(_Part):

@@ -11,7 +11,7 @@ from alexandria_backup.postgres.shadow import drop_database
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.runbooks.kept import find_kept, readable
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, Runbook, RunState
+from alexandria_backup.runbooks.step import Done, Explanation, Runbook, RunState, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
 
 NAME = "accept"
@@ -115,7 +115,14 @@ class SnapshotKept:
             return Explanation(sentence="take no snapshot, as `--discard` says")
         return Explanation(
             sentence="take a snapshot of the kept database",
-            commands=("pg_dump --format=custom --compress=9 --file=….pgdump",),
+            commands=(
+                shell(
+                    "pg_dump",
+                    "--format=custom",
+                    "--compress=9",
+                    f"--dbname={state.kept.name if state.kept else state.target}",
+                ),
+            ),
         )
 
     def do(self, state: AcceptState) -> Done[AcceptState]:
@@ -149,7 +156,7 @@ class Drop:
         """Give the command."""
         name = state.kept.name if state.kept else "…"
         return Explanation(
-            sentence=f"drop database `{name}`", commands=(f"dropdb --force '{name}'",)
+            sentence=f"drop database `{name}`", commands=(shell("dropdb", "--force", name),)
         )
 
     def do(self, state: AcceptState) -> Done[AcceptState]:

@@ -1,5 +1,6 @@
 """Describe a dumped database for its manifest."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -16,6 +17,7 @@ from alexandria_backup.postgres.database import (
     database_facts,
 )
 from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.postgres.shadow import Marker
 from alexandria_backup.repository.manifest import (
     AnchorPart,
     ArchivePart,
@@ -99,6 +101,8 @@ def describe(
 
 
 def _database(facts: DatabaseFacts) -> DatabasePart:
+    # The comment of a kept database is our marker: what it took the place of is the database's own.
+    marker = Marker.decode(facts.comment)
     return DatabasePart(
         name=facts.name,
         oid=facts.oid,
@@ -110,12 +114,26 @@ def _database(facts: DatabaseFacts) -> DatabasePart:
         locale=facts.locale,
         icu_rules=facts.icu_rules,
         connection_limit=facts.connection_limit,
-        comment=facts.comment,
+        comment=marker.comment if marker else facts.comment,
         tablespace=facts.tablespace,
         size_bytes=facts.size_bytes,
         grants=tuple((grant.grantee, grant.privilege, grant.grantable) for grant in facts.grants),
-        settings=tuple((item.role, item.name, item.value) for item in facts.settings),
+        settings=tuple(
+            (item.role, item.name, None if is_custom(item) else item.value)
+            for item in facts.settings
+        ),
     )
+
+
+def is_custom(setting: Setting) -> bool:
+    """Tell whether a parameter is an extension's or the application's: it may hold a secret."""
+    return "." in setting.name
+
+
+def journalled(facts: DatabaseFacts) -> DatabaseFacts:
+    """Return facts without the values that may be secrets, for a journal."""
+    kept = tuple(setting for setting in facts.settings if not is_custom(setting))
+    return replace(facts, settings=kept)
 
 
 def facts_of(part: DatabasePart) -> DatabaseFacts:
@@ -142,7 +160,9 @@ def facts_of(part: DatabasePart) -> DatabaseFacts:
             for grantee, privilege, grantable in part.grants
         ),
         settings=tuple(
-            Setting(role=role, name=name, value=value) for role, name, value in part.settings
+            Setting(role=role, name=name, value=value)
+            for role, name, value in part.settings
+            if value is not None
         ),
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alexandria_backup.errors import StatementFailed
+from alexandria_backup.errors import ConnectionLost, StatementFailed
 from alexandria_backup.postgres.catalog import TableFacts, row_count, tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.runbooks.restore_state import GivenUp
@@ -37,6 +37,8 @@ def _count(session: Session, table: TableFacts) -> Counted:
         return Counted(rows=table.estimated_rows, estimated=True)
     try:
         return Counted(rows=row_count(session, table.schema, table.name))
+    except ConnectionLost:
+        raise
     except StatementFailed:
         return Counted(rows=None)
 
@@ -55,7 +57,7 @@ def differences(
     ]
     if live:
         found += [
-            GivenUp(table=label, live=None, snapshot=rows)
+            GivenUp(table=label, live=None, snapshot=rows, there=False)
             for label, rows in after.items()
             if label not in live
         ]

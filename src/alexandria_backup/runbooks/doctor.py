@@ -1,5 +1,6 @@
 """Doctor: everything that can be checked before it is needed, one line each; changes nothing."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -264,22 +265,26 @@ def _application(parts: DoctorParts) -> Iterator[Finding]:
 
 
 def _state_folder(folder: Path) -> Iterator[Finding]:
+    there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b"a journal fits\n")
-            file.flush()
-            os.fsync(file.fileno())
+        if there == folder:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"a journal fits\n")
+                file.flush()
+                os.fsync(file.fileno())
+        elif not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        free = shutil.disk_usage(there).free
     except OSError as error:
         yield Finding(
             name="state folder",
             status=Status.FAILED,
             message=f"`{folder}` cannot be written: {error.strerror}",
-            hint="export ALEXANDRIA_STATE_DIR=…   # a folder that this user can write",
+            hint="export ALEXANDRIA_STATE_DIR=$HOME/alexandria-state",
         )
         return
-    free = shutil.disk_usage(folder).free
-    yield _ok("state folder", f"`{folder}` can be written, {free:,} bytes free")
+    how = "can be written" if there == folder else f"will be made in `{there}`"
+    yield _ok("state folder", f"`{folder}` {how}, {free:,} bytes free")
 
 
 def _names(parts: DoctorParts) -> Iterator[Finding]:

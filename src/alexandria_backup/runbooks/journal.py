@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -23,6 +23,7 @@ from alexandria_backup.storage.store import ObjectStore
 #: The version of the form of a transition.
 FORMAT: Final = 1
 _FOLDER = "runs"
+S = TypeVar("S", bound=RunState)
 # Digits and letters that nobody misreads over the telephone.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
 
@@ -217,14 +218,14 @@ def parse_transition(data: bytes, *, name: str) -> Transition:
 
 
 def list_runs(stores: Sequence[ObjectStore], emit: Emit) -> tuple[str, ...]:
-    """Return the ids of all runs that any of the stores knows, oldest first."""
+    """Return the ids of all runs that any of the stores knows."""
     ids = {
         parts[1]
         for _, names in _listed(stores, f"{_FOLDER}/", emit)
         for name in names
         if len(parts := name.split("/")) == 3
     }
-    return tuple(sorted(ids, key=lambda run: run.partition("-")[2]))
+    return tuple(sorted(ids))
 
 
 def existing(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Journal:
@@ -233,3 +234,15 @@ def existing(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Journal:
     if not journal.transitions:
         raise JournalInvalid(f"run `{run}` has no journal here", hint="alexandria run list")
     return journal
+
+
+def read_state(state_type: type[S], transition: Transition) -> S:
+    """Return the state that a transition carries; raise JournalInvalid for another version's."""
+    try:
+        return state_type.model_validate(transition.state)
+    except ValidationError as error:
+        raise JournalInvalid(
+            f"the journal of run `{transition.run}` does not fit runbook "
+            f"`{transition.runbook}`: {error.error_count()} fields differ",
+            hint="resume or abort the run with the version that began it",
+        ) from None

@@ -28,6 +28,8 @@ def find_kept(maintenance: Session, *, target: str, run: str | None) -> KeptData
     """Return what `run` has kept of `target`, or what the newest run has; raise UsageError."""
     found = []
     for name in list_databases(maintenance):
+        if name == target:
+            continue
         marker = read_marker(maintenance, name)
         oid = who_is(maintenance, name)
         if marker is None or oid is None or marker.role != "kept" or marker.of != target:

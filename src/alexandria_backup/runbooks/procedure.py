@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from alexandria_backup.errors import PrecheckRefused
 from alexandria_backup.events import Emit
 from alexandria_backup.runbooks.journal import Journal, Phase, Transition, list_runs
 from alexandria_backup.runbooks.runner import Runner
@@ -70,7 +71,10 @@ class RunStatus:
 
 
 class Procedure(Generic[S]):
-    """A runbook bound to its journal; `state` is where it starts."""
+    """A runbook bound to its journal; `state` is where it starts.
+
+    `guard` looks at the state of a run that is to go on, and raises where it must not.
+    """
 
     def __init__(
         self,
@@ -81,12 +85,14 @@ class Procedure(Generic[S]):
         stores: Sequence[ObjectStore],
         lock: Lock,
         emit: Emit,
+        guard: Callable[[S], None] = lambda _: None,
     ) -> None:
         self._runbook = runbook
         self._state = state
         self._run = run
         self._stores = tuple(stores)
         self._lock = lock
+        self._guard = guard
         self._emit = emit
 
     def plan(self) -> tuple[PlannedStep, ...]:
@@ -113,13 +119,17 @@ class Procedure(Generic[S]):
         """Do all steps; see `Runner.start` for what is raised."""
         return self._with(lambda runner: runner.start(self._first(), confirm))
 
-    def resume(self) -> RunSummary[S]:
-        """Go on where the journal ends."""
-        return self._with(lambda runner: runner.resume())
+    def resume(self, confirm: Confirm[S]) -> RunSummary[S]:
+        """Go on where the journal ends; asks where nothing was changed yet."""
+        return self._with(lambda runner: self._guarded(runner).resume(confirm))
 
     def abort(self) -> RunSummary[S]:
         """Undo what the journal says was begun."""
-        return self._with(lambda runner: runner.abort())
+        return self._with(lambda runner: self._guarded(runner).abort())
+
+    def _guarded(self, runner: Runner[S]) -> Runner[S]:
+        self._guard(runner.state())
+        return runner
 
     def _with(self, work: Callable[[Runner[S]], S]) -> RunSummary[S]:
         with self._lock():
@@ -158,7 +168,8 @@ def status_of(run: str, stores: Sequence[ObjectStore], emit: Emit) -> RunStatus:
 
 def all_runs(stores: Sequence[ObjectStore], emit: Emit) -> tuple[RunStatus, ...]:
     """Return the status of every run that one of the stores knows, oldest first."""
-    return tuple(status_of(run, stores, emit) for run in list_runs(stores, emit))
+    found = [status_of(run, stores, emit) for run in list_runs(stores, emit)]
+    return tuple(sorted(found, key=lambda status: status.began))
 
 
 def _step_times(transitions: Iterable[Transition]) -> Iterable[StepTime]:
@@ -187,3 +198,13 @@ def _downtime(transitions: Iterable[Transition]) -> float | None:
         elif key in {("start-application", Phase.DONE), ("stop-application", Phase.UNDONE)}:
             up = transition.at
     return (up - down).total_seconds() if down and up else None
+
+
+def refuse_unfinished(run: str, stores: Sequence[ObjectStore], emit: Emit) -> None:
+    """Raise PrecheckRefused where a run still waits; one that nobody here knows is let through."""
+    journal = Journal(run, stores, emit)
+    if journal.transitions and not journal.last.over:
+        raise PrecheckRefused(
+            f"run `{run}` is not over: what it has kept is the way back",
+            hint=f"alexandria run resume {run}   # or: run abort {run}",
+        )

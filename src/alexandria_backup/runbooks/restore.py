@@ -63,7 +63,9 @@ class _Switch:
             stop=StopApplication(application=parts.application, emit=parts.emit),
             fence=Fence(servers=parts.servers, patience_s=parts.fence_patience_s),
             swap=Swap(servers=parts.servers, patience_s=parts.fence_patience_s),
-            start=StartApplication(application=parts.application, emit=parts.emit),
+            start=StartApplication(
+                application=parts.application, servers=parts.servers, emit=parts.emit
+            ),
         )
 
 

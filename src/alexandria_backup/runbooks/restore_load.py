@@ -1,5 +1,8 @@
 """The steps of a restore that build the replacement: create, load, prove; and what comes last."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,9 +17,19 @@ from alexandria_backup.copying.load_archive import (
     load_archive,
 )
 from alexandria_backup.copying.proof import ExpectedTable, prove_catalogue, prove_tables
-from alexandria_backup.errors import DatabaseMissing, ProofFailed, StatementFailed, UsageError
-from alexandria_backup.events import Warned
+from alexandria_backup.errors import (
+    AlexandriaError,
+    ClientToolFailed,
+    DatabaseMissing,
+    DatabaseUnreachable,
+    ProofFailed,
+    SnapshotDamaged,
+    StatementFailed,
+    UsageError,
+)
+from alexandria_backup.events import Emit, Progress, Warned
 from alexandria_backup.postgres.activity import subscriptions
+from alexandria_backup.postgres.attributes import set_attributes
 from alexandria_backup.postgres.catalog import event_triggers, sequences_behind, tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts
@@ -34,8 +47,14 @@ from alexandria_backup.postgres.swap import name_of, who_is
 from alexandria_backup.runbooks.chain_reader import chain_seen
 from alexandria_backup.runbooks.restore_prepare import RestoreParts
 from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source, TableRows
-from alexandria_backup.runbooks.step import Done, Explanation
+from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
+from alexandria_backup.sealing.digests import Sha256Tee
+
+_INSUFFICIENT_PRIVILEGE = "42501"
+#: Seconds between two looks at a database that is loaded.
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +71,7 @@ class CreateShadow:
         name = _shadow_name(state)
         return Explanation(
             sentence=f"create database `{name}` with the locale and owner of `{state.target}`",
-            commands=(f"createdb --template=template0 --encoding=… --owner=… '{name}'",),
+            commands=(shell("createdb", "--template=template0", name),),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
@@ -64,8 +83,7 @@ class CreateShadow:
             if found is None or found.run != state.run:
                 create_shadow(maintenance, name, like=_facts(state), marker=marker)
             shadow = DatabaseRef(name=name, oid=_oid(maintenance, name))
-        update = {"incoming": shadow, "incoming_marker": marker}
-        return Done(state.model_copy(update=update), f"`{name}`")
+        return Done(state.model_copy(update={"incoming": shadow}), f"`{name}`")
 
     def undo(self, state: RestoreState) -> RestoreState:
         """Drop it, where it is this run's."""
@@ -94,27 +112,37 @@ class Load:
 
     def explain(self, state: RestoreState) -> Explanation:
         """Give the pg_restore command."""
-        owner = " --no-owner --no-privileges" if state.request.no_owner else ""
+        owner = ("--no-owner", "--no-privileges") if state.request.no_owner else ()
+        name = _shadow_name(state)
         return Explanation(
             sentence=f"load `{state.request.archive}` into `{_shadow_name(state)}`",
             commands=(
-                f"pg_restore --exit-on-error --jobs={state.request.jobs}{owner} "
-                f"--dbname='{_shadow_name(state)}' {state.request.archive}",
-                "psql -c analyze",
+                shell(
+                    "pg_restore",
+                    "--exit-on-error",
+                    f"--jobs={state.request.jobs}",
+                    *owner,
+                    f"--dbname={name}",
+                    state.request.archive,
+                ),
+                shell("psql", f"--dbname={name}", "-c", "analyze"),
             ),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
-        """Load it; what an earlier attempt left half-done is dropped first."""
-        state = self._empty(state)
+        """Load it into a database made anew: an earlier attempt may have left anything in it."""
+        create = CreateShadow(parts=self.parts)
+        state = create.do(create.undo(state)).state
         name = _shadow_name(state)
+        self._refuse_changed(state)
         servers = self.parts.servers
         entries = read_entries(self.parts, state)
         with servers.session(name, "load") as shadow:
             major = server_facts(shadow).major
             if creates_public_schema(entries):
                 shadow.execute("DROP SCHEMA IF EXISTS public")
-        load_archive(_loading(self.parts, state, name, entries, major))
+        with growth(servers, name, f"load {state.request.archive}", self.parts.emit):
+            load_archive(_loading(self.parts, state, name, entries, major))
         with servers.session(name, "load") as shadow:
             shadow.execute("ANALYZE")
         return Done(state, f"{len(entries)} objects with `pg_restore` {major}")
@@ -123,16 +151,17 @@ class Load:
         """The shadow is dropped as a whole."""
         return state
 
-    def _empty(self, state: RestoreState) -> RestoreState:
-        create = CreateShadow(parts=self.parts)
-        with self.parts.servers.session(_shadow_name(state), "load") as shadow:
-            # ANALYZE comes last, so its traces do not tell: any relation at all means "begun".
-            untouched = shadow.value(
-                "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384)"
+    def _refuse_changed(self, state: RestoreState) -> None:
+        """The file that is loaded must be the one that was read and agreed to."""
+        tee = Sha256Tee(self.parts.snapshots.store.read(state.request.archive))
+        for _ in tee:
+            pass
+        source = _source(state)
+        if (tee.size, tee.hexdigest()) != (source.bytes, source.sha256):
+            raise SnapshotDamaged(
+                f"`{state.request.archive}` has changed since it was read",
+                hint=f"alexandria run abort {state.run}   # then start anew",
             )
-        if untouched:
-            return state
-        return create.do(create.undo(state)).state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +177,7 @@ class Prove:
         """Say what is compared."""
         return Explanation(
             sentence=f"compare `{_shadow_name(state)}` with the archive, row by row",
-            commands=("psql -c 'select count(*) from …'", "alexandria audit verify"),
+            commands=("alexandria audit verify",),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
@@ -166,7 +195,7 @@ class Prove:
             state = self._warn_of_sequences(shadow, state)
             chain = self._prove_chain(shadow, source)
             self._run_checks(shadow)
-        self._prove_access(state)
+        not_compared = (*proved.not_compared, *self._prove_access(state))
         proof = Proof(
             tables=proved.tables,
             rows=proved.rows,
@@ -174,7 +203,7 @@ class Prove:
             large_objects=source.large_objects,
             chain=chain,
             checks=len(self.parts.checks),
-            not_compared=proved.not_compared,
+            not_compared=not_compared,
         )
         said = f"{proof.rows:,} rows in {proof.tables} tables, {proof.digests} row by row"
         return Done(
@@ -218,21 +247,29 @@ class Prove:
                     hint="see `[application] checks` in the settings",
                 )
 
-    def _prove_access(self, state: RestoreState) -> None:
-        """The application's own role must read the restored tables that it can read today."""
+    def _prove_access(self, state: RestoreState) -> tuple[str, ...]:
+        """The application's own role must read the restored tables that it can read today.
+
+        Returns a reason where that cannot be compared.
+        """
         servers = self.parts.servers
         if state.live is None or servers.administrator is None:
-            return
-        readable = _readable(servers.as_application(state.target))
-        lost = readable - _readable(servers.as_application(_shadow_name(state)))
-        restored = {table.label for table in _source(state).tables}
-        lost = lost & restored
+            return ()
+        try:
+            with servers.as_application(state.target) as live:
+                today = _readable(live)
+            with servers.as_application(_shadow_name(state)) as shadow:
+                lost = today - _readable(shadow)
+        except DatabaseUnreachable as error:
+            return (f"what the application's role may read: {error.message}",)
+        lost &= {table.label for table in _source(state).tables}
         if lost:
             names = ", ".join(f"`{name}`" for name in sorted(lost))
             raise ProofFailed(
                 f"the application's role cannot read what it can read today: {names}",
                 hint="restore owners and privileges: leave out `--no-owner`",
             )
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,19 +292,30 @@ class Finish:
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Create what is not there yet; the incoming database is found by its OID."""
+        if state.incoming is None:
+            return Done(state, "nothing came in")
         entries = read_entries(self.parts, state)
         acting = acting_entries(entries)
-        if not acting or state.incoming is None:
-            return Done(state, "none")
         servers = self.parts.servers
         with servers.maintenance() as maintenance:
             database = name_of(maintenance, state.incoming.oid) or state.target
+            if state.request.to_database is not None:
+                # It is a database like any other from now on: the marker goes.
+                set_attributes(maintenance, database, _facts(state))
+        if not acting:
+            return Done(state, "none")
         with servers.session(database, "finish") as session:
             there = _acting_names(session, database)
             wanted = tuple(entry for entry in entries if entry.tag not in there)
             major = server_facts(session).major
-        load_acting_entries(_loading(self.parts, state, database, wanted, major))
-        return Done(self._detach(state, database), f"{len(acting)} created")
+        try:
+            load_acting_entries(_loading(self.parts, state, database, wanted, major))
+        except ClientToolFailed as error:
+            # The data are there and proved: the application must not stay down for a trigger.
+            warning = f"event triggers or subscriptions were not created: {error.message}"
+            self.parts.emit(Warned(message=warning))
+            state = state.model_copy(update={"warnings": (*state.warnings, warning)})
+        return Done(self._detach(state, database), f"{len(acting)} looked after")
 
     def undo(self, state: RestoreState) -> RestoreState:
         """They go with the database."""
@@ -301,17 +349,45 @@ def _shadow_name(state: RestoreState) -> str:
 
 
 def _readable(session: Session) -> set[str]:
-    """Return the tables from which the session's role can read a row."""
+    """Return the tables with rows of their own from which the session's role can read."""
     found = set()
-    with session:
-        for table in tables(session):
-            try:
-                source = quote_qualified(table.schema, table.name)
-                session.one(f"SELECT 1 FROM {source} LIMIT 1")  # noqa: S608 - quoted
-            except StatementFailed:
-                continue
-            found.add(f"{table.schema}.{table.name}")
+    for table in tables(session):
+        if table.kind == "f":
+            continue
+        source = quote_qualified(table.schema, table.name)
+        try:
+            session.one(f"SELECT 1 FROM {source} LIMIT 1")  # noqa: S608 - quoted
+        except StatementFailed as error:
+            if error.sqlstate != _INSUFFICIENT_PRIVILEGE:
+                raise
+            continue
+        found.add(f"{table.schema}.{table.name}")
     return found
+
+
+@contextmanager
+def growth(servers: Servers, database: str, work: str, emit: Emit) -> Iterator[None]:
+    """Tell once a second how large a database has grown: pg_restore itself says nothing."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        with servers.maintenance() as session:
+            while not ended.wait(_LOOK_S):
+                size = session.value("SELECT pg_catalog.pg_database_size(%s)", (database,))
+                emit(Progress(work=work, done=int(size), total=None, unit="bytes"))
+
+    def guarded() -> None:
+        # Whoever watches must not decide over what is watched.
+        with suppress(AlexandriaError):
+            watch()
+
+    watcher = threading.Thread(target=guarded, name="growth", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _acting_names(session: Session, database: str) -> set[str]:

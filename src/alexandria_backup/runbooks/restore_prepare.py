@@ -8,11 +8,16 @@ from typing import ClassVar
 from alexandria_backup.archive.inventory import extensions, roles_needed
 from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.errors import (
-    AlexandriaError,
     AuditBroken,
+    ClientToolFailed,
+    ClientToolsMissing,
     DatabaseMissing,
     ExitCode,
-    Interrupted,
+    RightsMissing,
+    SnapshotDamaged,
+    SpaceMissing,
+    StatementFailed,
+    StorageError,
     UsageError,
 )
 from alexandria_backup.events import Emit, Warned
@@ -26,13 +31,24 @@ from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotE
 from alexandria_backup.runbooks import prechecks
 from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
-from alexandria_backup.runbooks.description import facts_of
+from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
 from alexandria_backup.runbooks.restore_state import RestoreState, Source, TableRows
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation
+from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.switch import Application, DatabaseRef, license_before
 from alexandria_backup.runbooks.verify import vouch_for
+
+#: What may go wrong with a safety snapshot without the restore being in doubt.
+_NO_SNAPSHOT = (
+    ClientToolFailed,
+    ClientToolsMissing,
+    RightsMissing,
+    SnapshotDamaged,
+    SpaceMissing,
+    StatementFailed,
+    StorageError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +87,19 @@ class Find:
         return Explanation(
             sentence=f"read `{request.archive}` in full and compare it with `{state.target}`",
             commands=(
-                f"sha256sum {request.archive}",
-                f"pg_restore --file=/dev/null {request.archive}",
-                "psql -c 'select count(*) from …'",
+                shell("sha256sum", request.archive),
+                shell("pg_restore", "--file=/dev/null", request.archive),
             ),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Read all of it; nothing is created before that has gone well."""
         entry = self.parts.snapshots.find(state.request.archive)
+        if entry.manifest is None and self.parts.snapshots.trusted:
+            raise SnapshotDamaged(
+                f"`{entry.id}` has no manifest, and `[signing] trusted_keys` asks for a signed one",
+                hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
+            )
         read, report = self.parts.chain.archive(
             self.parts.snapshots.store, entry.archive, self.parts.emit
         )
@@ -105,8 +125,8 @@ class Find:
             update={
                 "server": server.system_identifier,
                 "source": source,
-                "facts": facts,
-                "live_facts": live,
+                "facts": journalled(facts),
+                "inherits": live is not None,
                 "live": DatabaseRef(name=live.name, oid=live.oid) if live else None,
                 "live_tables": tuple(counted),
                 "subscriptions": enabled,
@@ -164,6 +184,11 @@ class Check:
             self.parts.emit(Warned(message=warning))
         if request.to_database is None:
             self.parts.application.platform.check()
+        if request.stop_first and not self.parts.application.platform.managed:
+            raise UsageError(
+                "`--stop-first` needs something to stop the application with",
+                hint="set `[application] stop_command` and `start_command`",
+            )
         return Done(
             state.model_copy(update={"warnings": (*state.warnings, *warnings)}),
             "nothing forbids it",
@@ -185,9 +210,13 @@ class SafetySnapshot:
 
     def explain(self, state: RestoreState) -> Explanation:
         """Give the paper recipe."""
+        if state.live is None:
+            return Explanation(sentence=f"nothing: there is no `{state.target}` yet")
         return Explanation(
             sentence=f"take a snapshot of `{state.target}` as it is now",
-            commands=("pg_dump --format=custom --compress=9 --file=….pgdump",),
+            commands=(
+                shell("pg_dump", "--format=custom", "--compress=9", f"--dbname={state.target}"),
+            ),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
@@ -200,9 +229,7 @@ class SafetySnapshot:
             return self._without(state, "no repository is set")
         try:
             taken = self.parts.safety(state.target, f"before {state.run}")
-        except Interrupted:
-            raise
-        except AlexandriaError as error:
+        except _NO_SNAPSHOT as error:
             return self._without(state, error.message)
         return Done(state.model_copy(update={"safety": taken}), f"`{taken}`")
 

@@ -90,6 +90,8 @@ class GivenUp(_Value):
     snapshot: int | None
     #: True where `live` is the server's estimate.
     estimated: bool = False
+    #: False where the live database has no such table.
+    there: bool = True
 
 
 class Proof(_Value):

@@ -3,16 +3,19 @@
 It is the swap backwards, and so it can be rolled back itself: forward again.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from alexandria_backup.errors import DatabaseMissing
-from alexandria_backup.events import Emit
+from alexandria_backup.events import Emit, Warned
+from alexandria_backup.postgres.activity import subscriptions
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
 from alexandria_backup.runbooks.kept import find_kept, readable
 from alexandria_backup.runbooks.restore_state import GivenUp
@@ -27,6 +30,7 @@ from alexandria_backup.runbooks.switch import (
     Swap,
     SwitchState,
     license_before,
+    usable,
 )
 
 NAME = "rollback"
@@ -63,7 +67,7 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
             StopApplication(application=parts.application, emit=parts.emit),
             Fence(servers=parts.servers, patience_s=parts.fence_patience_s),
             swap,
-            StartApplication(application=parts.application, emit=parts.emit),
+            StartApplication(application=parts.application, servers=parts.servers, emit=parts.emit),
         ),
         state_type=RollbackState,
         commit=swap.name,
@@ -96,16 +100,26 @@ class FindKept:
             facts = database_facts(maintenance, kept.name)
             if live is None or facts is None:
                 raise DatabaseMissing(f"there is no database `{state.target}` to roll back")
+            server = server_facts(maintenance)
             given_up = self._compare(maintenance, kept.name, state.target)
+            warnings = tuple(
+                f"subscription `{found.name}` of `{kept.name}` is disabled; to enable it after the "
+                f"rollback: ALTER SUBSCRIPTION {quote_identifier(found.name)} ENABLE"
+                for found in subscriptions(maintenance, kept.name)
+                if not found.enabled
+            )
+        for warning in warnings:
+            self.parts.emit(Warned(message=warning))
         found = state.model_copy(
             update={
                 "of_run": kept.marker.run,
                 "live": DatabaseRef(name=live.name, oid=live.oid),
                 "incoming": DatabaseRef(name=kept.name, oid=kept.oid),
                 "kept_name": kept_name(state.target, state.run.rpartition("-")[2]),
-                "facts": replace(facts, comment=kept.marker.comment, allow_connections=True),
-                "live_facts": live,
+                "facts": journalled(usable(facts, kept.marker.comment)),
                 "incoming_marker": kept.marker,
+                "server": server.system_identifier,
+                "warnings": (*state.warnings, *warnings),
                 "given_up": given_up,
                 "license": license_before(self.parts.application),
             }

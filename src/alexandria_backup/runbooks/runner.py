@@ -4,13 +4,10 @@ import time
 from contextlib import suppress
 from typing import Generic, NoReturn, TypeVar
 
-from pydantic import ValidationError
-
 from alexandria_backup.errors import (
     AlexandriaError,
     ApplicationNotReady,
     Interrupted,
-    JournalInvalid,
     PlatformRefused,
     RestoreStopped,
     RestoreUndone,
@@ -25,7 +22,7 @@ from alexandria_backup.events import (
     StepStarted,
     StepUndone,
 )
-from alexandria_backup.runbooks.journal import Journal, Phase
+from alexandria_backup.runbooks.journal import Journal, Phase, read_state
 from alexandria_backup.runbooks.step import Confirm, Runbook, RunState, Step
 
 S = TypeVar("S", bound=RunState)
@@ -51,8 +48,11 @@ class Runner(Generic[S]):
         self._emit(RunStarted(run=state.run, runbook=self._runbook.name, resumed=False))
         return self._do_from(0, state, confirm)
 
-    def resume(self) -> S:
-        """Go on where the journal ends; a run that was being undone is undone to its end."""
+    def resume(self, confirm: Confirm[S]) -> S:
+        """Go on where the journal ends; a run that was being undone is undone to its end.
+
+        `confirm` is asked where the run ended before its first change.
+        """
         last = self._journal.last
         if last.over:
             raise UsageError(f"run `{last.run}` is over: it {_outcome(last.phase)}")
@@ -63,15 +63,16 @@ class Runner(Generic[S]):
         if last.phase is Phase.DONE:
             position += 1
         self._emit(RunStarted(run=state.run, runbook=self._runbook.name, resumed=True))
-        return self._do_from(position, state, lambda _: None)
+        return self._do_from(position, state, confirm)
 
     def abort(self) -> S:
         """Undo, in reverse order, every step that the journal says was begun."""
         last = self._journal.last
         if last.over:
+            rollback = self._runbook.replaces_live and last.phase is Phase.FINISHED
             raise UsageError(
                 f"run `{last.run}` is over: it {_outcome(last.phase)}",
-                hint=f"alexandria rollback {last.run}",
+                hint=f"alexandria rollback {last.run}" if rollback else None,
             )
         state = self.state()
         self._emit(RunStarted(run=state.run, runbook=self._runbook.name, resumed=True))
@@ -82,29 +83,38 @@ class Runner(Generic[S]):
 
     def state(self) -> S:
         """Return the state of the newest transition."""
-        try:
-            return self._runbook.state_type.model_validate(self._journal.last.state)
-        except ValidationError as error:
-            raise JournalInvalid(
-                f"the journal of run `{self._journal.run}` does not fit runbook "
-                f"`{self._runbook.name}`: {error.error_count()} fields differ",
-                hint="resume or abort the run with the version that began it",
-            ) from None
+        return read_state(self._runbook.state_type, self._journal.last)
 
     def _do_from(self, position: int, state: S, confirm: Confirm[S]) -> S:
         steps = self._runbook.steps
-        asked = any(step.changes for step in steps[:position])
+        asked = self._begun()
         for number, step in enumerate(steps[position:], start=position):
+            if step.changes and not asked:
+                self._ask(confirm, state, number)
+                asked = True
             try:
-                if step.changes and not asked:
-                    confirm(state)
-                    asked = True
                 state = self._do(step, number, state)
             except BaseException as error:  # noqa: BLE001 - `_fail` undoes and raises again
                 self._fail(number, state, error, changed=asked)
         self._write(Phase.FINISHED, None, state)
         self._finished(state, "done with warnings" if state.warnings else "done")
         return state
+
+    def _begun(self) -> bool:
+        """Tell whether a step that changes something was begun: the operator has agreed then."""
+        changing = {step.name for step in self._runbook.steps if step.changes}
+        return any(
+            line.phase is Phase.DOING and line.step in changing
+            for line in self._journal.transitions
+        )
+
+    def _ask(self, confirm: Confirm[S], state: S, number: int) -> None:
+        """Ask; nothing has been changed, so a refusal leaves nothing to undo."""
+        try:
+            confirm(state)
+        except BaseException:
+            self._undo_from(number - 1, state)
+            raise
 
     def _do(self, step: Step[S], number: int, state: S) -> S:
         self._emit(

@@ -33,18 +33,19 @@ class Servers:
 
     def maintenance(self) -> Session:
         """Open a session on the maintenance database: a fenced database accepts nobody."""
-        if self.administrator is not None:
-            return connect(self.administrator, purpose="maintenance", timeouts=self.timeouts)
-        for name in _MAINTENANCE[:-1]:
+        named = (self.administrator.database,) if self.administrator is not None else ()
+        # Never the live database: it is to be fenced and renamed.
+        *others, last = (n for n in (*named, *_MAINTENANCE) if n != self.database)
+        for name in others:
             try:
-                return self._open(name, "maintenance")
+                return self.open(name, "maintenance")
             except DatabaseMissing:
                 continue
-        return self._open(_MAINTENANCE[-1], "maintenance")
+        return self.open(last, "maintenance")
 
     def session(self, database: str, purpose: str = "run") -> Session:
         """Open a session on `database` with the rights that the work needs."""
-        return self._open(database, purpose)
+        return self.open(database, purpose)
 
     def as_application(self, database: str) -> Session:
         """Open a session on `database` as the application would."""
@@ -57,7 +58,8 @@ class Servers:
         facts = database_facts(maintenance, database)
         return facts is not None and facts.allow_connections
 
-    def _open(self, database: str, purpose: str) -> Session:
+    def open(self, database: str, purpose: str) -> Session:
+        """Open a session on `database`; every session of a run comes through here."""
         return connect(
             self.privileged.with_database(database), purpose=purpose, timeouts=self.timeouts
         )

@@ -22,7 +22,7 @@ from alexandria_backup.repository.manifest import SnapshotKind, encode
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import describe
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, Runbook, RunState
+from alexandria_backup.runbooks.step import Done, Explanation, Runbook, RunState, shell
 from alexandria_backup.sealing.signing import SigningKey
 
 NAME = "snapshot"
@@ -158,18 +158,21 @@ class Dump:
 
     def explain(self, state: SnapshotState) -> Explanation:
         """Give the pg_dump command."""
-        options = " ".join(self.parts.options)
         return Explanation(
             sentence=f"dump `{state.database}` into `{state.location}`",
-            commands=(f"pg_dump {options} --file={state.location} '{state.database}'",),
+            commands=(
+                shell(
+                    "pg_dump",
+                    *self.parts.options,
+                    f"--file={state.location}",
+                    f"--dbname={state.database}",
+                ),
+            ),
         )
 
     def do(self, state: SnapshotState) -> Done[SnapshotState]:
         """Stream it; the file appears when pg_dump has ended well."""
         servers, store = self.parts.servers, self.parts.snapshots.store
-        if store.head(_name(state)) is not None:
-            # A crash came between the file and the journal's line: take it as it is, and read it.
-            return Done(state, "there already")
         with servers.session(state.database, "snapshot") as session:
             major = server_facts(session).major
         stored = dump_archive(
@@ -185,10 +188,15 @@ class Dump:
         return Done(state.model_copy(update=update), f"{stored.bytes:,} bytes")
 
     def undo(self, state: SnapshotState) -> SnapshotState:
-        """Remove the file, which no manifest has made a snapshot."""
+        """Remove the file, which no manifest has made a snapshot.
+
+        Only where this run is known to have made it: a file that came to be under its name
+        meanwhile is another's.
+        """
         store = self.parts.snapshots.store
-        if state.archive and store.head(manifest_name(state.archive)) is None:
-            store.delete(state.archive)
+        made = state.archive is not None and state.sha256 is not None
+        if made and store.head(manifest_name(_name(state))) is None:
+            store.delete(_name(state))
         return state
 
 
@@ -206,8 +214,8 @@ class ReadBack:
         return Explanation(
             sentence="read the file back in full and write its manifest",
             commands=(
-                f"sha256sum {state.location}",
-                f"pg_restore --file=/dev/null {state.location}",
+                shell("sha256sum", state.location),
+                shell("pg_restore", "--file=/dev/null", state.location),
             ),
         )
 
@@ -252,9 +260,7 @@ class ReadBack:
         )
 
     def undo(self, state: SnapshotState) -> SnapshotState:
-        """Remove the manifest: the file alone is no snapshot."""
-        if state.archive:
-            self.parts.snapshots.store.delete(manifest_name(state.archive))
+        """Leave the manifest: it was written last, and what it vouches for was read in full."""
         return state
 
 

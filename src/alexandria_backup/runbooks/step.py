@@ -1,5 +1,6 @@
 """What a step of a runbook is, and what a runbook is: a list of steps with one commit point."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Protocol, TypeVar
@@ -19,6 +20,11 @@ class RunState(BaseModel):
 
 
 S = TypeVar("S", bound=RunState)
+
+
+def shell(*words: str) -> str:
+    """Return a command line that a person can type, with every word quoted where it must be."""
+    return shlex.join(words)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,23 +4,31 @@
 commit point. Each step reads from the server whether it has happened: names and OIDs are the truth.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from alexandria_backup.errors import AlexandriaError, ProofFailed
+from alexandria_backup.errors import (
+    AlexandriaError,
+    PrecheckRefused,
+    ProofFailed,
+    RestoreStopped,
+)
 from alexandria_backup.events import Emit, Note, Warned
 from alexandria_backup.platforms.license import LicenseReport
 from alexandria_backup.platforms.platform import Platform, StopRecord
 from alexandria_backup.platforms.readiness import ReadinessProbe
-from alexandria_backup.postgres.database import DatabaseFacts
+from alexandria_backup.postgres.activity import subscriptions
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.fence import fence, lift
-from alexandria_backup.postgres.identifiers import quote_identifier
-from alexandria_backup.postgres.shadow import Marker
+from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
+from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.postgres.shadow import Marker, kept_name, shadow_name
 from alexandria_backup.postgres.swap import name_of, swap, who_is
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, RunState
+from alexandria_backup.runbooks.step import Done, Explanation, RunState, shell
 
 
 class DatabaseRef(BaseModel):
@@ -45,16 +53,39 @@ class SwitchState(RunState):
     kept_name: str = ""
     #: What the incoming database gets besides its rows: owner, settings, grants, comment.
     facts: DatabaseFacts | None = None
-    #: The same of the live database, for the way back.
-    live_facts: DatabaseFacts | None = None
-    #: The marker that the incoming database has, for the way back.
+    #: True where the incoming database gets what the live one has when it is swapped out, and
+    #: False where it keeps what it has itself.
+    inherits: bool = False
+    #: The marker of the kept database that comes in; None where a shadow does.
     incoming_marker: Marker | None = None
+    #: The server's `system_identifier`, where the role may read it.
+    server: int | None = None
     #: Subscriptions that were enabled in the live database before it was fenced.
     subscriptions: tuple[str, ...] = ()
     #: What stopping the application found; needed to start it as it was.
     stopped: StopRecord | None = None
     #: The licence before the switch, to compare with afterwards.
     license: LicenseReport | None = None
+
+
+def refuse_other_server(servers: Servers, state: SwitchState) -> None:
+    """Raise PrecheckRefused where a run would go on against another server or database.
+
+    OIDs are the truth of a run, and a copy of the server has the same ones.
+    """
+    if servers.database != state.target:
+        raise PrecheckRefused(
+            f"run `{state.run}` works on `{state.target}`, and the DSN names `{servers.database}`",
+            hint="give the DSN that the run was started with",
+        )
+    with servers.maintenance() as maintenance:
+        found = server_facts(maintenance).system_identifier
+    if None not in {found, state.server} and found != state.server:
+        raise PrecheckRefused(
+            f"run `{state.run}` was started on another server (system identifier {state.server}; "
+            f"this one has {found})",
+            hint="give the DSN that the run was started with",
+        )
 
 
 S = TypeVar("S", bound=SwitchState)
@@ -115,12 +146,19 @@ class Fence(Generic[S]):
 
     def explain(self, state: S) -> Explanation:
         """Name the two statements that do it."""
-        database = quote_identifier(state.target)
+        if state.live is None:
+            return Explanation(sentence=f"nothing: there is no `{state.target}` yet")
+        database, name = quote_identifier(state.target), quote_literal(state.target)
         return Explanation(
             sentence=f"refuse connections to `{state.target}` and end its sessions",
             commands=(
-                f"psql -c 'alter database {database} allow_connections false'",
-                "psql -c 'select pg_terminate_backend(pid) from pg_stat_activity where …'",
+                shell("psql", "-c", f"alter database {database} allow_connections false"),
+                shell(
+                    "psql",
+                    "-c",
+                    "select pg_terminate_backend(pid) from pg_stat_activity "  # noqa: S608 - shown
+                    f"where datname = {name}",
+                ),
             ),
         )
 
@@ -132,12 +170,14 @@ class Fence(Generic[S]):
             name = name_of(maintenance, state.live.oid)
             if name != state.target:
                 return Done(state, "already swapped")
-            if state.subscriptions and self.servers.accepts_connections(maintenance, name):
+            enabled = {s.name for s in subscriptions(maintenance, name) if s.enabled}
+            if enabled and self.servers.accepts_connections(maintenance, name):
                 with self.servers.session(name) as live:
-                    for subscription in state.subscriptions:
-                        live.execute(f"alter subscription {quote_identifier(subscription)} disable")
+                    for one in sorted(enabled):
+                        live.execute(f"alter subscription {quote_identifier(one)} disable")
             fence(maintenance, name, patience=self.patience_s)
-        return Done(state, "no session left")
+        found = tuple(sorted({*state.subscriptions, *enabled}))
+        return Done(state.model_copy(update={"subscriptions": found}), "no session left")
 
     def undo(self, state: S) -> S:
         """Accept connections again and enable the subscriptions that were."""
@@ -170,14 +210,21 @@ class Swap(Generic[S]):
 
     def explain(self, state: S) -> Explanation:
         """Name the two renames."""
-        incoming = state.incoming.name if state.incoming else "the shadow database"
+        incoming = state.incoming.name if state.incoming else shadow_name(state.target)
         live, kept = quote_identifier(state.target), quote_identifier(state.kept_name)
+        aside, put_aside = "", ""
+        if state.live is not None:
+            aside = f"`{state.target}` to `{state.kept_name}` and "
+            put_aside = f"alter database {live} rename to {kept}; "
         return Explanation(
-            sentence=f"rename `{state.target}` to `{state.kept_name}` "
-            f"and `{incoming}` to `{state.target}`, in one transaction",
+            sentence=f"rename {aside}`{incoming}` to `{state.target}`, in one transaction",
             commands=(
-                f"psql -c 'begin; alter database {live} rename to {kept}; "
-                f"alter database {quote_identifier(incoming)} rename to {live}; commit'",
+                shell(
+                    "psql",
+                    "-c",
+                    f"begin; {put_aside}"
+                    f"alter database {quote_identifier(incoming)} rename to {live}; commit",
+                ),
             ),
         )
 
@@ -193,6 +240,7 @@ class Swap(Generic[S]):
                     f"database `{incoming.name}` (OID {incoming.oid}) is not there any more",
                     hint=f"alexandria run abort {state.run}",
                 )
+            live = database_facts(maintenance, state.target) if state.live else None
             swap(
                 maintenance,
                 live=state.target,
@@ -204,21 +252,27 @@ class Swap(Generic[S]):
                     run=state.run,
                     role="kept",
                     of=state.target,
-                    comment=state.live_facts.comment if state.live_facts else None,
+                    comment=live.comment if live else None,
                 ),
-                facts=facts,
+                facts=_now(maintenance, state, name, live) or facts,
             )
         return Done(state, f"`{state.target}` is the new database")
 
     def undo(self, state: S) -> S:
-        """Swap back, where the swap has happened."""
+        """Swap back, where the swap has happened.
+
+        The database that had come in is kept, under a name of its own: whatever was written to it
+        since is not ours to drop.
+        """
         if state.incoming is None:
             return state
         incoming, facts = _ready(state)
-        marker = state.incoming_marker or Marker(run=state.run, role="shadow", of=state.target)
         with self.servers.maintenance() as maintenance:
-            if who_is(maintenance, state.target) != incoming.oid:
+            now = database_facts(maintenance, state.target)
+            if now is None or now.oid != incoming.oid:
                 return state
+            back = database_facts(maintenance, state.kept_name) if state.live else None
+            marker = Marker.decode(back.comment) if back else None
             fence(maintenance, state.target, patience=self.patience_s)
             swap(
                 maintenance,
@@ -226,11 +280,17 @@ class Swap(Generic[S]):
                 live_oid=incoming.oid,
                 incoming=state.kept_name if state.live else None,
                 incoming_oid=state.live.oid if state.live else None,
-                kept=incoming.name,
-                kept_marker=marker,
-                facts=state.live_facts or facts,
+                kept=self._undone_name(state, incoming),
+                kept_marker=state.incoming_marker
+                or Marker(run=state.run, role="kept", of=state.target, comment=now.comment),
+                facts=usable(back, marker.comment if marker else None) if back else facts,
             )
         return state
+
+    def _undone_name(self, state: S, incoming: DatabaseRef) -> str:
+        if state.incoming_marker is not None:
+            return incoming.name
+        return kept_name(state.target, f"{state.run.rpartition('-')[2]}_undone")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,18 +301,25 @@ class StartApplication(Generic[S]):
     changes: ClassVar[bool] = True
 
     application: Application
+    servers: Servers
     emit: Emit
 
     def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
         """Say how the platform starts it and what is asked then."""
         probe = self.application.probe
         commands = (
-            (f"curl --fail {probe.url}/ready", f"curl --fail {probe.url}/license") if probe else ()
+            (
+                shell("curl", "--fail", f"{probe.url}/ready"),
+                shell("curl", "--fail", f"{probe.url}/license"),
+            )
+            if probe
+            else ()
         )
         return Explanation(sentence=self.application.platform.explain_start(), commands=commands)
 
     def do(self, state: S) -> Done[S]:
         """Start it, wait for `/ready`, compare `/license` with before."""
+        self._refuse_superseded(state)
         platform = self.application.platform
         platform.start(
             state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
@@ -273,6 +340,38 @@ class StartApplication(Generic[S]):
         """Stop it, so that the databases can be swapped back."""
         self.application.platform.stop()
         return state
+
+    def _refuse_superseded(self, state: S) -> None:
+        """A rollback may have come between: this run's database is then not the live one."""
+        if state.incoming is None:
+            return
+        with self.servers.maintenance() as maintenance:
+            found = who_is(maintenance, state.target)
+        if found != state.incoming.oid:
+            raise RestoreStopped(
+                f"`{state.target}` is not the database that this run has brought in any more",
+                hint=f"alexandria run abort {state.run}",
+            )
+
+
+def _now(
+    maintenance: Session, state: SwitchState, incoming: str, live: DatabaseFacts | None
+) -> DatabaseFacts | None:
+    """Return what the incoming database is to have, as it is now: somebody may have changed it.
+
+    None where only the snapshot knows, as on a server that lost the database.
+    """
+    if state.inherits and live is not None:
+        return usable(live, live.comment)
+    if state.incoming_marker is not None:
+        own = database_facts(maintenance, incoming)
+        return usable(own, state.incoming_marker.comment) if own else None
+    return None
+
+
+def usable(facts: DatabaseFacts, comment: str | None) -> DatabaseFacts:
+    """Return the facts of a database that is to be used again: open, and with its own comment."""
+    return replace(facts, comment=comment, allow_connections=True)
 
 
 def license_before(application: Application) -> LicenseReport | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.errors import SnapshotDamaged
-from alexandria_backup.events import Emit
+from alexandria_backup.events import Emit, Warned
 from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
@@ -89,3 +89,15 @@ def _compare(manifest: Manifest, read: ReadArchive) -> None:
             f"such as `{schema}.{name}`",
             hint="alexandria snapshot list   # choose another snapshot",
         )
+
+
+def warn_of_newer(snapshots: FileSnapshots, chosen: SnapshotEntry, emit: Emit) -> None:
+    """Say which newer snapshots `latest` has passed over because something is wrong with them."""
+    for entry in snapshots.all():
+        if entry.problem is not None and entry.stored > chosen.stored:
+            emit(
+                Warned(
+                    message=f"a newer one, `{entry.id}`, is passed over: {entry.problem}",
+                    hint="alexandria snapshot list",
+                )
+            )

@@ -189,3 +189,9 @@ def _client(
         client_options=client,
         retry_config=retry,
     )
+
+
+def is_missing_folder(url: str) -> bool:
+    """Tell whether a URL means a folder of this machine that does not exist."""
+    location = _take_apart(url)
+    return location.scheme == "path" and not _local(location.path).is_dir()

@@ -1,0 +1,23 @@
+"""How a command that ran a runbook ends: one rule for those that start one or go on with one."""
+
+from alexandria_backup.cli.invocation import Invocation
+from alexandria_backup.runbooks.procedure import RunSummary
+from alexandria_backup.runbooks.restore_state import RestoreState
+from alexandria_backup.runbooks.snapshot import SnapshotState
+from alexandria_backup.runbooks.step import RunState
+from alexandria_backup.wiring import Wiring
+
+
+def finish(invocation: Invocation, wiring: Wiring, summary: RunSummary[RunState]) -> None:
+    """Remember the run's warnings, and raise what its audit chain asks for.
+
+    Raises AuditBroken or AuditUnverified: the work is done all the same, and must not look clean.
+    """
+    if summary.outcome == "undone":
+        return
+    invocation.warnings += summary.state.warnings
+    state = summary.state
+    if isinstance(state, SnapshotState):
+        wiring.require_chain(state.chain, f"`{state.snapshot}`")
+    elif isinstance(state, RestoreState) and state.source and not state.request.accept_chain:
+        wiring.require_chain(state.source.chain, f"`{state.source.snapshot}`")
