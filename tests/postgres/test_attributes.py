@@ -14,7 +14,8 @@ from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.identifiers import quote_identifier
+from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
+from alexandria_backup.postgres.marker import Marker
 from alexandria_backup.secret import Secret
 
 NewDatabase = Callable[..., Secret]
@@ -92,6 +93,21 @@ def test_everything_is_carried_over_and_back(
     assert path == 'search_path="$user", "a, b", "c""d", public'
     set_attributes(maintenance, plain, before)
     assert described(facts_of(maintenance, plain)) == described(before)
+
+
+@pytest.mark.parametrize("comment", ["the application's", None])
+def test_a_marker_is_never_carried_over(
+    server: EmbeddedServer, maintenance: Session, new_database: NewDatabase, comment: str | None
+) -> None:
+    """A snapshot of a kept database remembers its marker: a restore of it must not be droppable."""
+    database = Dsn.parse(new_database(server)).database
+    facts = facts_of(maintenance, database)
+    marked = Marker(run="restore-1", role="kept", of="live", comment=comment).encode()
+    quoted = quote_literal(marked)
+    maintenance.execute(f"comment on database {quote_identifier(database)} is {quoted}")
+    for _ in range(2):
+        set_attributes(maintenance, database, replace(facts, comment=marked))
+        assert facts_of(maintenance, database).comment == comment
 
 
 def test_a_role_without_rights_changes_nothing_where_nothing_differs(

@@ -11,6 +11,7 @@ from alexandria_backup.errors import StatementFailed
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts, Grant, Setting, database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
+from alexandria_backup.postgres.marker import without_marker
 
 #: Parameters whose value is a list of names, kept in quoted form; the server has no catalogue of
 #: them. The same list stands in pg_dump (`variable_is_guc_list_quote` in dumputils.c).
@@ -29,16 +30,21 @@ _PRIVILEGES = frozenset({"CONNECT", "CREATE", "TEMPORARY"})
 
 
 def set_attributes(session: Session, database: str, facts: DatabaseFacts) -> None:
-    """Make owner, settings, grants, comment, limits and connectability those of `facts`."""
+    """Make owner, settings, grants, comment, limits and connectability those of `facts`.
+
+    The facts may be those of a database that a run has marked as its own: what is written then is
+    the comment which the marker took the place of, since a marker makes a database droppable.
+    """
     found = _facts(session, database)
     name = quote_identifier(database)
     if found.owner != facts.owner:
         session.execute(f"ALTER DATABASE {name} OWNER TO {quote_identifier(facts.owner)}")
     set_settings(session, database, facts.settings)
     set_grants(session, database, facts.grants)
-    if found.comment != facts.comment:
-        comment = "NULL" if facts.comment is None else quote_literal(facts.comment)
-        session.execute(f"COMMENT ON DATABASE {name} IS {comment}")
+    comment = without_marker(facts.comment)
+    if found.comment != comment:
+        literal = "NULL" if comment is None else quote_literal(comment)
+        session.execute(f"COMMENT ON DATABASE {name} IS {literal}")
     for option, is_now, wanted in (
         ("CONNECTION LIMIT", found.connection_limit, facts.connection_limit),
         ("IS_TEMPLATE", found.is_template, facts.is_template),

@@ -41,10 +41,17 @@ class Marker:
             run, role, of = content["run"], content["role"], content["of"]
             at = datetime.fromisoformat(content["at"])
             comment = content.get("comment")
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return None
         if role not in {"shadow", "kept"} or at.tzinfo is None:
             return None
         if comment is not None and not isinstance(comment, str):
             return None
         return cls(run=str(run), role=role, of=str(of), at=at, comment=comment)
+
+
+def without_marker(comment: str | None) -> str | None:
+    """Return a comment as it was before any run of ours wrote a marker over it."""
+    while marker := Marker.decode(comment):
+        comment = marker.comment
+    return comment
