@@ -15,7 +15,11 @@ from alexandria_backup.errors import ClientToolFailed, ClientToolsMissing
 #: How much of what a program says is kept: a restore of an odd archive may say a lot.
 _KEPT_LINES = 50
 _KEPT_LINE_BYTES = 2000
-_SHOWN_LINES = 5
+#: Lines at the end that an error shows, after the first of all.
+_SHOWN_LINES = 4
+_ERROR = re.compile(r"\b(?:error|fatal):", re.IGNORECASE)
+#: Where row values, statements and thus passwords may follow, also in the lines after.
+_PRIVATE = re.compile(r"(?:Command was|DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+): ?")
 #: Seconds from SIGTERM to SIGKILL: pg_restore cancels what its workers run on the server.
 _PATIENCE = 5.0
 #: What `pg_restore` of 17 and later says to a server of 16 and earlier; the server's own words may
@@ -24,18 +28,21 @@ _NO_TIMEOUT = re.compile(r"^pg_restore: error: could not execute query:.*transac
 _NO_TIMEOUT_COMMAND = "Command was: SET transaction_timeout = 0;"
 
 Redact = Callable[[str], str]
-OnOutput = Callable[[str], None]
 
 
 class Messages:
-    """What a program writes to its standard error, read by a thread so that it never blocks."""
+    """What a program writes to its standard error, read by a thread so that it never blocks.
 
-    def __init__(self, stream: IO[bytes], redact: Redact, on_output: OnOutput | None) -> None:
+    Kept are the last lines and the first error, without secrets, statements and values of rows.
+    """
+
+    def __init__(self, stream: IO[bytes], name: str, redact: Redact) -> None:
         #: Errors that `pg_restore` went on after, and how many of them are about a timeout that
         #: older servers do not know.
         self.errors = self.unknown_timeouts = 0
+        self._first_error: str | None = None
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._stream, self._redact, self._on_output = stream, redact, on_output
+        self._stream, self._prefix, self._redact = stream, f"{name}: ", redact
         self._thread = threading.Thread(target=self._read, name="messages", daemon=True)
         self._thread.start()
 
@@ -44,30 +51,44 @@ class Messages:
         self._thread.join(_PATIENCE)
 
     def lines(self) -> tuple[str, ...]:
-        """Return the last lines, without secrets."""
+        """Return the last lines."""
         return tuple(self._lines)
 
     def summary(self) -> str:
-        """Return the errors among the last lines, or else the last lines, in one line."""
-        lines = [line for line in self._lines if line]
-        errors = [line for line in lines if "error:" in line or "FATAL:" in line]
-        return "; ".join((errors or lines)[-_SHOWN_LINES:]) or "it said nothing"
+        """Return the first error and the last ones, or else the last lines, in one line."""
+        errors = [line for line in self._lines if _ERROR.search(line)]
+        last = (errors or [line for line in self._lines if line])[-_SHOWN_LINES:]
+        if self._first_error is not None and self._first_error not in last:
+            last.insert(0, self._first_error)
+        return "; ".join(last) or "it said nothing"
 
     def _read(self) -> None:
-        about_timeout = False
+        about_timeout = private = False
+        for line in self._whole_lines():
+            if line.startswith(self._prefix):
+                private = False
+            if line.startswith("pg_restore: error:"):
+                self.errors += 1
+                about_timeout = bool(_NO_TIMEOUT.match(line))
+            elif about_timeout and line == _NO_TIMEOUT_COMMAND:
+                self.unknown_timeouts += 1
+                about_timeout = False
+            private = private or bool(_PRIVATE.match(line))
+            if private:
+                continue
+            shown = self._redact(line)
+            self._lines.append(shown)
+            if self._first_error is None and _ERROR.search(shown) and not about_timeout:
+                self._first_error = shown
+
+    def _whole_lines(self) -> Iterator[str]:
+        """Yield the beginning of each line: what follows could start like a message."""
         with self._stream as stream:
+            begins = True
             while raw := stream.readline(_KEPT_LINE_BYTES):
-                line = raw.decode(errors="replace").rstrip()
-                if line.startswith("pg_restore: error:"):
-                    self.errors += 1
-                    about_timeout = bool(_NO_TIMEOUT.match(line))
-                elif about_timeout and line == _NO_TIMEOUT_COMMAND:
-                    self.unknown_timeouts += 1
-                    about_timeout = False
-                shown = self._redact(line)
-                self._lines.append(shown)
-                if self._on_output is not None:
-                    self._on_output(shown)
+                if begins:
+                    yield raw.decode(errors="replace").rstrip()
+                begins = raw.endswith(b"\n")
 
 
 class ChildProcess:
@@ -119,7 +140,6 @@ def running(
     redact: Redact,
     reads: bool = False,
     writes: bool = False,
-    on_output: OnOutput | None = None,
 ) -> Iterator[ChildProcess]:
     """Start a program and end it with the block, however the block ends.
 
@@ -141,7 +161,7 @@ def running(
     if process.stderr is None:
         raise AssertionError("a pipe was asked for")
     name = os.path.basename(command[0])  # noqa: PTH119 - a string it is
-    child = ChildProcess(process, name, Messages(process.stderr, redact, on_output))
+    child = ChildProcess(process, name, Messages(process.stderr, name, redact))
     try:
         yield child
     finally:

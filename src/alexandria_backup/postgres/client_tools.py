@@ -12,7 +12,7 @@ from pathlib import Path
 from alexandria_backup.errors import ClientToolFailed, ClientToolsMissing
 from alexandria_backup.postgres.binaries import embedded_binaries, embedded_majors
 from alexandria_backup.postgres.child_environment import DATABASE_ARGUMENT, child_environment
-from alexandria_backup.postgres.child_process import ChildProcess, OnOutput, running
+from alexandria_backup.postgres.child_process import ChildProcess, running
 from alexandria_backup.postgres.dsn import Dsn
 
 #: Where packages put them: Debian and Ubuntu, PGDG on Red Hat, Homebrew, Postgres.app.
@@ -182,14 +182,13 @@ def restore(
     *,
     server_major: int,
     purpose: str = "restore",
-    on_output: OnOutput | None = None,
 ) -> None:
     """Run pg_restore into the database of `dsn`; parallel jobs need a `source` that is a file.
 
-    `on_output` is called by another thread with each line that pg_restore says. Raises
-    ClientToolFailed at any error but one: pg_restore 17 and later sets `transaction_timeout`,
-    which servers of 16 and earlier do not know. There `--exit-on-error` is taken away, as it would
-    end the restore at this first statement, and every other error fails the restore at its end.
+    Raises ClientToolFailed at any error but one: pg_restore 17 and later sets
+    `transaction_timeout`, which servers of 16 and earlier do not know. There `--exit-on-error` is
+    taken away, as it would end the restore at this first statement, and every other error fails
+    the restore at its end.
     """
     tolerant = server_major < _SETS_TRANSACTION_TIMEOUT <= tools.major
     if tolerant:
@@ -204,7 +203,6 @@ def restore(
             variables=environment.variables,
             redact=dsn.redact,
             reads=not isinstance(source, Path),
-            on_output=on_output,
         ) as child,
     ):
         if not isinstance(source, Path):
