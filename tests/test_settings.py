@@ -14,6 +14,8 @@ from alexandria_backup.settings import _SERVICE_LINK, LoadedSettings, describe, 
 
 PASSWORD = "hunter2"
 
+as_root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+
 
 class Place:
     """A working folder and a home, and what `load` finds there."""
@@ -116,6 +118,53 @@ class TestWhereTheFileIs:
             assert "cannot be looked at" in place.refused()
         finally:
             folder.chmod(0o700)
+
+
+class TestAFileOfStrangers:
+    """Only where it is found by chance: whoever names a file has looked at it."""
+
+    @pytest.fixture
+    def file(self, place: Place) -> Path:
+        file = place.cwd / "alexandria.toml"
+        file.write_text("[application]\nstop_command = ['rm', '-rf', '/']\n")
+        return file
+
+    def check(self, place: Place, file: Path, words: str) -> None:
+        with pytest.raises(SettingsInvalid, match=words) as caught:
+            place.load()
+        assert str(file) in str(caught.value)
+        assert (caught.value.hint or "").startswith("alexandria --config ./alexandria.toml")
+        assert place.load(config=Path("./alexandria.toml")).source == file
+        assert place.load(ALEXANDRIA_CONFIG=str(file)).source == file
+
+    @pytest.mark.parametrize("mode", [0o646, 0o602, 0o666])
+    def test_that_everybody_may_write(self, place: Place, file: Path, mode: int) -> None:
+        file.chmod(mode)
+        self.check(place, file, "can be written by others")
+
+    @as_root_only
+    def test_that_belongs_to_another_user(self, place: Place, file: Path) -> None:
+        os.chown(file, 65534, -1)
+        self.check(place, file, "belongs to another user")
+
+    @as_root_only
+    def test_that_another_group_may_write(self, place: Place, file: Path) -> None:
+        os.chown(file, -1, 65534)
+        assert place.load().source == file
+        file.chmod(0o664)
+        self.check(place, file, "can be written by others")
+
+    def test_the_users_own_group_is_no_stranger(self, place: Place, file: Path) -> None:
+        os.chown(file, -1, os.getegid())
+        file.chmod(0o664)
+        assert place.load().source == file
+
+    def test_elsewhere_nobody_looks(self, place: Place, file: Path) -> None:
+        home = place.home / ".config" / "alexandria" / "alexandria.toml"
+        home.parent.mkdir(parents=True)
+        file.rename(home)
+        home.chmod(0o666)
+        assert place.load().source == home
 
 
 class TestPaths:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISREG, S_IWGRP, S_IWOTH
 from typing import Annotated, Any, get_args
 
 from pydantic import (
@@ -324,10 +324,12 @@ def load(*, config: Path | None, environ: Mapping[str, str], cwd: Path) -> Loade
 
     The file is `config`, `ALEXANDRIA_CONFIG`, `./alexandria.toml`, the one in the user's config
     folder, or `/etc/alexandria/backup.toml`: the first that is named or exists. Relative paths in
-    it are relative to its folder. Raises SettingsInvalid with a line per problem.
+    it are relative to its folder. One that was not named and lies in `cwd` must be root's or this
+    user's, and nobody else may write it. Raises SettingsInvalid with a line per problem.
     """
-    source = _find(config, environ, cwd)
-    content = _read(source) if source else {}
+    named = _named(config, environ, cwd)
+    source = named or _found(environ, cwd)
+    content = _read(source, guarded=named is None and source.parent == cwd) if source else {}
     problems = [*_unknown_variables(environ), *_misplaced(content, source)]
     if problems:
         raise _invalid(problems)
@@ -374,13 +376,17 @@ def _default(field: FieldInfo) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
-def _find(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
+def _named(config: Path | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
     named = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
-    if named is not None:
-        try:
-            return cwd / _expanded(named)
-        except ValueError as error:
-            raise SettingsInvalid(f"the settings file cannot be found: {error}") from error
+    if named is None:
+        return None
+    try:
+        return cwd / _expanded(named)
+    except ValueError as error:
+        raise SettingsInvalid(f"the settings file cannot be found: {error}") from error
+
+
+def _found(environ: Mapping[str, str], cwd: Path) -> Path | None:
     home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '/nonexistent')}/.config"
     places = (cwd / FILE_NAME, Path(home) / "alexandria" / FILE_NAME, _SYSTEM_FILE)
     return next((place for place in places if _is_there(place)), None)
@@ -397,9 +403,12 @@ def _is_there(place: Path) -> bool:
         raise SettingsInvalid(f"`{place}` cannot be looked at: {error.strerror}") from error
 
 
-def _read(source: Path) -> dict[str, Any]:
+def _read(source: Path, *, guarded: bool) -> dict[str, Any]:
     try:
-        content = tomllib.loads(source.read_text(encoding="utf-8"))
+        with source.open("rb") as file:
+            if guarded:
+                _refuse_strangers(os.fstat(file.fileno()), source)
+            content = tomllib.loads(file.read().decode("utf-8"))
     except FileNotFoundError:
         raise SettingsInvalid(
             f"the settings file `{source}` does not exist", hint=f"ls {source.parent}"
@@ -415,6 +424,19 @@ def _read(source: Path) -> dict[str, Any]:
         said = "nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
         raise SettingsInvalid(f"`{source}` is not usable as TOML: {said}") from None
     return _anchored(content, source.parent)
+
+
+def _refuse_strangers(found: os.stat_result, source: Path) -> None:
+    """Refuse a file that somebody else may have laid into the folder: its commands are run."""
+    # A user's own group is no stranger: with a umask of 002, all that he makes is his group's, too.
+    writable = found.st_mode & S_IWOTH or (found.st_mode & S_IWGRP and found.st_gid != os.getegid())
+    if found.st_uid in {0, os.geteuid()} and not writable:
+        return
+    how = "can be written by others" if writable else "belongs to another user"
+    raise SettingsInvalid(
+        f"`{source}` {how}, and is read only where it is named: its commands would be run",
+        hint=f"alexandria --config ./{FILE_NAME} …",
+    )
 
 
 def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
