@@ -1,7 +1,7 @@
 """What the table of contents tells a restore, before any data are read."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from alexandria_backup.archive.grants import roles_in
@@ -28,6 +28,22 @@ def tables(entries: Iterable[TocEntry]) -> tuple[TableName, ...]:
         if entry.description in ("TABLE", "TABLE DATA")
     }
     return tuple(found)
+
+
+def tables_without_data(entries: Sequence[TocEntry]) -> tuple[TableName, ...]:
+    """Return the tables that are defined here and for which the archive has no data, not even none.
+
+    So it is with `--schema-only` and `--exclude-table-data`. A partitioned table has no rows of its
+    own and does not count.
+    """
+    with_data = {(e.namespace or "", e.tag) for e in entries if e.description == "TABLE DATA"}
+    return tuple(
+        TableName(entry.namespace or "", entry.tag)
+        for entry in entries
+        if entry.description == "TABLE"
+        and "PARTITION BY" not in (entry.definition or "")
+        and (entry.namespace or "", entry.tag) not in with_data
+    )
 
 
 def schemas(entries: Iterable[TocEntry]) -> tuple[str, ...]:

@@ -93,7 +93,9 @@ def invoke(arguments: list[str]) -> int:
         # What was told to be ignored, as by nohup, stays ignored.
         if signal.getsignal(name) is not signal.SIG_IGN:
             signal.signal(name, _interrupt)
-    invocation = Invocation(environ=os.environ, cwd=Path.cwd())
+    # Known before the command line is understood: a mistake in it is an error like any other.
+    wants_json = "--json" in arguments
+    invocation = Invocation(environ=os.environ, cwd=Path.cwd(), json=wants_json)
     try:
         ended = typer.main.get_command(app)(args=arguments, obj=invocation, standalone_mode=False)
         # What a command returns is nothing, or what typer makes of Ctrl-C: 130.

@@ -18,7 +18,7 @@ from alexandria_backup.demo.fill import create_schema, fill
 from alexandria_backup.demo.folder import ApplicationFolder
 from alexandria_backup.demo.keeper import hold
 from alexandria_backup.demo.outcome import Outcome, Scene
-from alexandria_backup.errors import ExitCode, ProofFailed, UsageError
+from alexandria_backup.errors import ExitCode, Interrupted, ProofFailed, RestoreStopped, UsageError
 from alexandria_backup.events import Emit, Note
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
@@ -45,7 +45,13 @@ def tell(*, rows: int, keep: Path | None, emit: Emit) -> Outcome:
     with _folder(keep) as folder, ExitStack() as closing:
         stage = Stage.build(folder, closing, emit)
         kept_in = str(folder) if keep is not None else None
-        return Story(stage=stage, emit=emit).tell(rows, kept_in=kept_in)
+        try:
+            return Story(stage=stage, emit=emit).tell(rows, kept_in=kept_in)
+        except RestoreStopped as error:
+            # Here nothing waits to be resumed: the server is gone with the demo.
+            if isinstance(error.__cause__, KeyboardInterrupt):
+                raise Interrupted("the demo was interrupted") from error
+            raise
 
 
 @contextmanager
@@ -58,6 +64,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
                 f"`{keep}` exists, and the demo overwrites nothing",
                 hint=f"alexandria demo --keep {keep}-2",
             ) from None
+        except OSError as error:
+            raise UsageError(f"`{keep}` cannot be made: {error.strerror}") from None
         yield keep.resolve()
         return
     # Readable by the server's own user, who is not root: each part of it is private by itself.

@@ -23,6 +23,7 @@ _KEPT_SUFFIX = "_alexandria_kept_"
 _NEW_PREFIX = "alexandria_new_"
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 _DUPLICATE_DATABASE = "42P04"
+_DEFAULT_TABLESPACE = "pg_default"
 
 
 def shadow_name(database: str) -> str:
@@ -121,8 +122,10 @@ def _options(like: DatabaseFacts, server_version: int) -> list[str]:
         f"LC_COLLATE {quote_literal(like.collate)}",
         f"LC_CTYPE {quote_literal(like.ctype)}",
         f"OWNER {quote_identifier(like.owner)}",
-        f"TABLESPACE {quote_identifier(like.tablespace)}",
     ]
+    if like.tablespace != _DEFAULT_TABLESPACE:
+        # Named, even the default one would ask for a right that few roles have.
+        words.append(f"TABLESPACE {quote_identifier(like.tablespace)}")
     if server_version >= 150000:
         words.append(f"LOCALE_PROVIDER {_PROVIDERS[like.locale_provider]}")
     if like.locale is not None and like.locale_provider != "c":

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from alexandria_backup.errors import DatabaseMissing, PrecheckRefused
-from alexandria_backup.events import Emit
-from alexandria_backup.postgres.activity import replication_slots
+from alexandria_backup.events import Emit, Warned
+from alexandria_backup.postgres.activity import replication_slots, subscriptions
+from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.shadow import drop_database
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.runbooks.kept import find_kept, readable
@@ -163,6 +165,7 @@ class Drop:
         """Drop it if it is still the one that was found."""
         if state.kept is not None:
             with self.parts.servers.maintenance() as maintenance:
+                self._release(maintenance, state)
                 drop_database(
                     maintenance,
                     state.kept.name,
@@ -174,3 +177,27 @@ class Drop:
     def undo(self, state: AcceptState) -> AcceptState:
         """What is dropped stays dropped; its snapshot is there."""
         return state
+
+    def _release(self, maintenance: Session, state: AcceptState) -> None:
+        """Drop the subscriptions, which a database cannot be dropped with; their slots stay."""
+        if state.kept is None or who_is(maintenance, state.kept.name) != state.kept.oid:
+            return
+        found = subscriptions(maintenance, state.kept.name)
+        if not found:
+            return
+        with (
+            readable(maintenance, state.kept.name),
+            self.parts.servers.session(state.kept.name, "accept") as session,
+        ):
+            for subscription in found:
+                name = quote_identifier(subscription.name)
+                session.execute(f"ALTER SUBSCRIPTION {name} DISABLE")
+                session.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
+                session.execute(f"DROP SUBSCRIPTION {name}")
+                if subscription.slot:
+                    self.parts.emit(
+                        Warned(
+                            message=f"subscription `{subscription.name}` is dropped; its slot "
+                            f"`{subscription.slot}` stays on the publisher and keeps WAL there"
+                        )
+                    )

@@ -48,18 +48,19 @@ def differences(
 ) -> tuple[GivenUp, ...]:
     """Return the tables whose number of rows will change, those that lose most first.
 
-    `after` holds the rows that each table will have, under `schema.name`.
+    `after` holds the rows that each table will have, under `schema.name`, and None where nobody
+    knows; a table that it does not hold will be gone.
     """
     found = [
         GivenUp(table=label, live=now.rows, estimated=now.estimated, snapshot=after.get(label))
         for label, now in live.items()
-        if now.rows is None or now.rows != after.get(label)
+        if label not in after or (after[label] is not None and after[label] != now.rows)
     ]
     if live:
         found += [
             GivenUp(table=label, live=None, snapshot=rows, there=False)
             for label, rows in after.items()
-            if label not in live
+            if label not in live and rows is not None
         ]
     return tuple(sorted(found, key=_loss, reverse=True))
 

@@ -36,6 +36,7 @@ from alexandria_backup.postgres.server import (
 )
 from alexandria_backup.postgres.shadow import read_marker, shadow_name
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
+from alexandria_backup.runbooks.step import shell
 
 #: Extensions whose background worker is bound to the name of one database.
 _BOUND_TO_A_NAME = frozenset({"pg_cron"})
@@ -75,6 +76,7 @@ def for_restore(
         warning
         for warnings in (
             older_server(server, source),
+            without_data(source),
             space(server, source, server_free_bytes),
             lost_slots(maintenance, state.target) if request.to_database is None else (),
         )
@@ -134,7 +136,7 @@ def refuse_other_restore(maintenance: Session, state: RestoreState) -> None:
     if marker is None:
         raise LockedByAnotherRun(
             f"there is a database `{name}`, which no run of this program has made",
-            hint=f"look at it, then: dropdb '{name}'",
+            hint=f"look at it, then: {shell('dropdb', name)}",
         )
     if marker.run != state.run:
         raise LockedByAnotherRun(
@@ -163,10 +165,10 @@ def refuse_prepared_transactions(maintenance: Session, target: str) -> None:
     """A database with prepared transactions cannot be renamed."""
     found = prepared_transactions(maintenance, target)
     if found:
-        first = quote_literal(found[0].gid).strip()
+        command = f"rollback prepared {quote_literal(found[0].gid).strip()}"
         raise PrecheckRefused(
             f"`{target}` has {len(found)} prepared transactions and cannot be renamed over them",
-            hint=f"psql -d '{target}' -c \"rollback prepared {first}\"   # or commit prepared",
+            hint=shell("psql", "-d", target, "-c", command) + "   # or commit prepared",
         )
 
 
@@ -207,7 +209,7 @@ def refuse_missing_roles(maintenance: Session, snapshot: str, needed: Iterable[s
         names = ", ".join(f"`{name}`" for name in missing)
         raise RolesMissing(
             f"roles that own or may use what is in `{snapshot}` do not exist: {names}",
-            hint=f"createuser --no-login '{missing[0]}'   # or add `--no-owner`",
+            hint=shell("createuser", "--no-login", missing[0]) + "   # or add `--no-owner`",
         )
 
 
@@ -226,6 +228,16 @@ def older_server(server: ServerFacts, source: Source) -> Iterator[str]:
         yield (
             f"the snapshot was taken from PostgreSQL {source.server_version}, "
             f"and this server is {server.version}: the load may fail"
+        )
+
+
+def without_data(source: Source) -> Iterator[str]:
+    """Warn where the archive defines tables and has nothing for them."""
+    if source.without_data:
+        first = source.without_data[0]
+        yield (
+            f"the archive has no data for {len(source.without_data)} of its tables, such as "
+            f"`{first}`: they will be empty"
         )
 
 

@@ -404,7 +404,7 @@ def _loading(
     server_major: int,
 ) -> Loading:
     return Loading(
-        tools=parts.tools(server_major),
+        tools=parts.tools(max(server_major, _source(state).pg_restore)),
         dsn=parts.servers.privileged.with_database(database),
         server_major=server_major,
         store=parts.snapshots.store,

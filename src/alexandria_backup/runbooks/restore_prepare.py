@@ -5,7 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import ClassVar
 
-from alexandria_backup.archive.inventory import extensions, roles_needed
+from alexandria_backup.archive.inventory import (
+    extensions,
+    roles_needed,
+    tables,
+    tables_without_data,
+)
 from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.errors import (
     AuditBroken,
@@ -39,6 +44,8 @@ from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.switch import Application, DatabaseRef, license_before
 from alexandria_backup.runbooks.verify import vouch_for
 
+#: Format versions 1.x of archives, newest first, and the first version that reads each.
+_READERS = ((16, 17), (15, 16), (14, 12))
 #: What may go wrong with a safety snapshot without the restore being in doubt.
 _NO_SNAPSHOT = (
     ClientToolFailed,
@@ -131,9 +138,7 @@ class Find:
                 "live_tables": tuple(counted),
                 "subscriptions": enabled,
                 "kept_name": kept_name(state.target, state.run.rpartition("-")[2]),
-                "given_up": differences(
-                    counted, {table.label: table.rows for table in source.tables}
-                ),
+                "given_up": differences(counted, _rows_after(read, source)),
                 "license": license_before(self.parts.application) if swaps else None,
             }
         )
@@ -180,6 +185,7 @@ class Check:
             warnings = prechecks.for_restore(
                 maintenance, state, source, server_free_bytes=self.parts.server_free_bytes
             )
+            self.parts.tools(max(server_facts(maintenance).major, source.pg_restore))
         for warning in warnings:
             self.parts.emit(Warned(message=warning))
         if request.to_database is None:
@@ -267,6 +273,8 @@ def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) ->
             )
             for table in read.expected_tables()
         ),
+        without_data=tuple(f"{t.schema}.{t.name}" for t in tables_without_data(read.entries)),
+        pg_restore=_oldest_reader(read.header.version),
         large_objects=read.contents.large_objects.count,
         raw_bytes=sum(table.raw_bytes or 0 for table in read.contents.tables),
         encoding=read.encoding,
@@ -275,6 +283,18 @@ def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) ->
         chain=chain,
         pinned_rendering=manifest is not None and manifest.rendering == dict(RENDERING),
     )
+
+
+def _oldest_reader(version: tuple[int, int, int]) -> int:
+    """Return the oldest major version whose pg_restore reads archives of this format version."""
+    return next((major for minor, major in _READERS if version[1] >= minor), 0)
+
+
+def _rows_after(read: ReadArchive, source: Source) -> dict[str, int | None]:
+    """Return the rows that each table will have; None where they are loaded through another one."""
+    after: dict[str, int | None] = {f"{t.schema}.{t.name}": None for t in tables(read.entries)}
+    after |= dict.fromkeys(source.without_data, 0)
+    return after | {table.label: table.rows for table in source.tables}
 
 
 def _facts_for_new(

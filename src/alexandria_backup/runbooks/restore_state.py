@@ -69,6 +69,10 @@ class Source(_Value):
     server_version: str
     dump_version: str
     tables: tuple[TableRows, ...]
+    #: Tables that the archive defines, and for which it has no data: they will be empty.
+    without_data: tuple[str, ...]
+    #: The oldest major version whose `pg_restore` reads the archive.
+    pg_restore: int
     large_objects: int
     #: Bytes of all rows, uncompressed; what could not be read is not in it.
     raw_bytes: int
@@ -82,11 +86,12 @@ class Source(_Value):
 
 
 class GivenUp(_Value):
-    """Rows of a table that the live database has and the snapshot has not, or the reverse."""
+    """A table whose number of rows changes."""
 
     table: str
     #: None where it could not be counted, or the table is not there.
     live: int | None
+    #: None where the table goes.
     snapshot: int | None
     #: True where `live` is the server's estimate.
     estimated: bool = False

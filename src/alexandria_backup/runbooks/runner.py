@@ -162,7 +162,9 @@ class Runner(Generic[S]):
     def _undo_or_stop(self, number: int, state: S, error: BaseException) -> None:
         try:
             self._undo_from(number, state)
-        except BaseException as second:  # noqa: BLE001 - raised again, with both stories
+        except BaseException as second:
+            if not self._runbook.replaces_live:
+                raise error from second
             step = self._runbook.steps[number]
             raise RestoreStopped(
                 f"step `{step.name}` failed ({_describe(error)}) "
