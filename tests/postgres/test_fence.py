@@ -1,7 +1,9 @@
 """Behind a fence there is nobody, and nobody comes in."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -40,6 +42,40 @@ def test_fence_and_lift(dsn: Dsn, maintenance: Session) -> None:
         lift(maintenance, dsn.database)
         with connect(dsn, purpose="again") as again:
             assert again.value("select 1") == 1
+
+
+def test_clients_in_the_middle_of_a_transaction(dsn: Dsn, maintenance: Session) -> None:
+    """One is idle in it and holds a lock, one waits for that lock: both lose it, and nothing stays."""
+    conninfo = dsn.conninfo().reveal()
+    ended: list[str | None] = []
+
+    def work(connection: psycopg.Connection[Any]) -> None:
+        try:
+            connection.execute("insert into public.t values (2)")
+        except psycopg.Error as error:
+            ended.append(error.sqlstate)
+
+    with psycopg.connect(conninfo) as waits, psycopg.connect(conninfo) as works:
+        waits.execute("create table public.t (a int)")
+        waits.commit()
+        waits.execute("insert into public.t values (1)")
+        waits.execute("lock table public.t in share row exclusive mode nowait")
+        thread = threading.Thread(target=work, args=(works,))
+        thread.start()
+        while {found.state for found in other_sessions(maintenance, dsn.database)} != {
+            "active",
+            "idle in transaction",
+        }:
+            time.sleep(0.01)
+        fence(maintenance, dsn.database, patience=30)
+        assert other_sessions(maintenance, dsn.database) == ()
+        thread.join()
+        with pytest.raises(psycopg.OperationalError):
+            waits.execute("select 1")
+    assert ended == ["57P01"]
+    lift(maintenance, dsn.database)
+    with connect(dsn, purpose="look") as session:
+        assert session.value("select count(*) from public.t") == 0
 
 
 def test_walsenders_go_too(dsn: Dsn, maintenance: Session) -> None:
