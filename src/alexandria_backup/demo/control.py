@@ -96,7 +96,9 @@ def stop(folder: ApplicationFolder) -> None:
     """Stop the application and wait for its end; kill it if it does not end by itself."""
     began = time.monotonic()
     sent: signal.Signals | None = None
+    last: int | None = None
     while (pid := running(folder)) is not None:
+        last = pid
         waited = time.monotonic() - began
         if waited > _PATIENCE_S:
             raise PlatformRefused(f"the application, process {pid}, cannot be killed")
@@ -106,6 +108,17 @@ def stop(folder: ApplicationFolder) -> None:
                 os.kill(pid, wanted)
             sent = wanted
         time.sleep(_LOOK_S)
+    # Its lock is free a moment before the process is gone.
+    while last is not None and _exists(last) and time.monotonic() < began + _GRACE_S:
+        time.sleep(_LOOK_S)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 def running(folder: ApplicationFolder) -> int | None:
