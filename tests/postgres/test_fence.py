@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -45,21 +46,21 @@ def test_fence_and_lift(dsn: Dsn, maintenance: Session) -> None:
 
 
 def test_clients_in_the_middle_of_a_transaction(dsn: Dsn, maintenance: Session) -> None:
-    """One is idle in it and holds a lock, one waits for that lock: both lose it, and nothing stays."""
+    """One is idle in it, one is at work: both lose what they have written."""
     conninfo = dsn.conninfo().reveal()
     ended: list[str | None] = []
 
     def work(connection: psycopg.Connection[Any]) -> None:
         try:
-            connection.execute("insert into public.t values (2)")
+            connection.execute("select pg_sleep(600)")
         except psycopg.Error as error:
             ended.append(error.sqlstate)
 
-    with psycopg.connect(conninfo) as waits, psycopg.connect(conninfo) as works:
+    with closing(psycopg.connect(conninfo)) as waits, closing(psycopg.connect(conninfo)) as works:
         waits.execute("create table public.t (a int)")
         waits.commit()
-        waits.execute("insert into public.t values (1)")
-        waits.execute("lock table public.t in share row exclusive mode nowait")
+        works.execute("insert into public.t values (1)")
+        waits.execute("insert into public.t values (2)")
         thread = threading.Thread(target=work, args=(works,))
         thread.start()
         while {found.state for found in other_sessions(maintenance, dsn.database)} != {
