@@ -131,6 +131,17 @@ def test_an_archive_of_another_application(
     assert site.fingerprint().keys() == {"public.things"}
 
 
+def test_a_part_of_a_database_is_not_swapped_in_for_the_whole(site: Site) -> None:
+    archive = site.dump("part.pgdump", ("-Fc", "--table=genre"))
+    said = refused(site, 12, "restore", str(archive), "--yes")
+    assert "only 1 of the 11 tables of the live database" in said
+
+
+def test_a_file_that_is_not_there_is_a_missing_snapshot(site: Site) -> None:
+    said = refused(site, 20, "restore", "/nonexistent/x.pgdump", "--yes")
+    assert "there is no snapshot `x.pgdump`" in said
+
+
 def test_a_snapshot_that_does_not_exist_names_the_nearest(site: Site) -> None:
     site.run("snapshot", "create")
     (archive,) = site.repository.glob("*.pgdump")

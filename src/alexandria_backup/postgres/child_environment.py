@@ -6,6 +6,7 @@ program.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from alexandria_backup.postgres.dsn import Dsn
 #: The argument that makes libpq read the service file.
 DATABASE_ARGUMENT = "--dbname=service=alexandria"
 _SERVICE = "alexandria"
+#: How the folder of one program begins; the number of the process that made it follows.
+_FOLDER = "alexandria-child-"
 #: What a program may need from us: to find libraries and certificates, and to use Kerberos.
 _KEPT = frozenset(
     {"HOME", "KRB5CCNAME", "KRB5_CONFIG", "LD_LIBRARY_PATH", "LOGNAME", "OPENSSL_CONF", "PATH",
@@ -54,7 +57,8 @@ def child_environment(dsn: Dsn, *, purpose: str) -> Iterator[ChildEnvironment]:
 
     Raises DsnInvalid for values that such a file cannot hold, such as a password with a line break.
     """
-    with tempfile.TemporaryDirectory(prefix="alexandria-") as name:
+    sweep_leftovers()
+    with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-") as name:
         folder = Path(name)
         variables = {key: os.environ[key] for key in _KEPT if key in os.environ}
         variables |= {
@@ -72,6 +76,20 @@ def child_environment(dsn: Dsn, *, purpose: str) -> Iterator[ChildEnvironment]:
             password_file = _private(folder / "password", _password_file(dsn.password.reveal()))
             variables["PGPASSFILE"] = str(password_file)
         yield ChildEnvironment(variables=variables)
+
+
+def sweep_leftovers() -> None:
+    """Remove the folders of processes of this user that were killed: they hold a password."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        try:
+            if not pid.isdigit() or folder.lstat().st_uid != os.geteuid():
+                continue
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            continue
 
 
 def _service_file(dsn: Dsn) -> str:

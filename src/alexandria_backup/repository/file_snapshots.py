@@ -97,7 +97,11 @@ class FileSnapshots:
             if found:
                 self._refuse_bad_manifest(found.get(manifest_name(archive)))
                 return self._entry(archive, found)
-        ids = [entry.id for entry in self.all()]
+        try:
+            ids = [entry.id for entry in self.all()]
+        except StorageError:
+            # A place that cannot be listed has no nearest name to offer.
+            ids = []
         near = get_close_matches(name.removesuffix(ARCHIVE_SUFFIX), ids, n=1)
         raise SnapshotMissing(
             f"there is no snapshot `{name}` in `{self.store.url}`"

@@ -77,6 +77,7 @@ def for_restore(
         for warnings in (
             older_server(server, source),
             without_data(source),
+            missing_tables(source, state.live_tables) if request.to_database is None else (),
             space(server, source, server_free_bytes),
             lost_slots(maintenance, state.target) if request.to_database is None else (),
         )
@@ -148,16 +149,34 @@ def refuse_other_restore(maintenance: Session, state: RestoreState) -> None:
 def refuse_other_application(
     source: Source, live_tables: Sequence[str], request: RestoreRequest
 ) -> None:
-    """Fewer than half of the archive's tables in the target: it is another application's."""
-    labels = {table.label for table in source.tables}
-    if not live_tables or not labels or request.yes_different:
+    """Archive and live database must have at least half of each other's tables in common.
+
+    Fewer, and the archive is another application's, or only a part of this one.
+    """
+    if not live_tables or not source.defined or request.yes_different:
         return
-    known = labels & set(live_tables)
-    if len(known) < _SAME_APPLICATION * len(labels):
+    known = set(source.defined) & set(live_tables)
+    if len(known) < _SAME_APPLICATION * len(source.defined):
         raise OtherApplication(
-            f"only {len(known)} of the {len(labels)} tables in `{source.snapshot}` exist in the "
-            f"live database: it seems to be of another application (`{source.database}`)",
+            f"only {len(known)} of the {len(source.defined)} tables in `{source.snapshot}` exist "
+            f"in the live database: it seems to be of another application (`{source.database}`)",
             hint="check the snapshot and the DSN; if it is right, add `--yes-different`",
+        )
+    if len(known) < _SAME_APPLICATION * len(live_tables):
+        raise OtherApplication(
+            f"`{source.snapshot}` has only {len(known)} of the {len(live_tables)} tables of the "
+            "live database: it seems to be a part of a database",
+            hint="if all the others are to go, add `--yes-different`",
+        )
+
+
+def missing_tables(source: Source, live_tables: Sequence[str]) -> Iterator[str]:
+    """Warn of live tables that the archive does not have: they go with the swap."""
+    gone = sorted(set(live_tables) - set(source.defined))
+    if gone:
+        yield (
+            f"{len(gone)} tables of the live database are not in the archive and will be gone, "
+            f"such as `{gone[0]}`"
         )
 
 

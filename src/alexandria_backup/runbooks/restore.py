@@ -62,7 +62,7 @@ class _Switch:
         return cls(
             stop=StopApplication(application=parts.application, emit=parts.emit),
             fence=Fence(servers=parts.servers, patience_s=parts.fence_patience_s),
-            swap=Swap(servers=parts.servers, patience_s=parts.fence_patience_s),
+            swap=Swap(servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit),
             start=StartApplication(
                 application=parts.application, servers=parts.servers, emit=parts.emit
             ),

@@ -273,6 +273,7 @@ def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) ->
             )
             for table in read.expected_tables()
         ),
+        defined=tuple(f"{t.schema}.{t.name}" for t in tables(read.entries)),
         without_data=tuple(f"{t.schema}.{t.name}" for t in tables_without_data(read.entries)),
         pg_restore=_oldest_reader(read.header.version),
         large_objects=read.contents.large_objects.count,

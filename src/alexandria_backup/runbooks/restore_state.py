@@ -69,6 +69,8 @@ class Source(_Value):
     server_version: str
     dump_version: str
     tables: tuple[TableRows, ...]
+    #: Every table that the archive defines or has rows for, as `schema.name`.
+    defined: tuple[str, ...]
     #: Tables that the archive defines, and for which it has no data: they will be empty.
     without_data: tuple[str, ...]
     #: The oldest major version whose `pg_restore` reads the archive.

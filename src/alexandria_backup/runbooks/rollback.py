@@ -58,7 +58,9 @@ class RollbackParts:
 
 def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
     """Return the steps of a rollback, in order."""
-    swap: Swap[RollbackState] = Swap(servers=parts.servers, patience_s=parts.fence_patience_s)
+    swap: Swap[RollbackState] = Swap(
+        servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit
+    )
     return Runbook(
         name=NAME,
         steps=(

@@ -173,6 +173,8 @@ class Runner(Generic[S]):
             ) from error
 
     def _stopped(self, state: S, step: Step[S], error: BaseException) -> AlexandriaError:
+        if isinstance(error, RestoreStopped):
+            return error
         hint = f"alexandria run resume {state.run}   # or: alexandria rollback"
         if isinstance(error, ApplicationNotReady | PlatformRefused):
             return type(error)(error.message, hint=hint)

@@ -207,6 +207,7 @@ class Swap(Generic[S]):
 
     servers: Servers
     patience_s: float
+    emit: Emit
 
     def explain(self, state: S) -> Explanation:
         """Name the two renames."""
@@ -274,17 +275,24 @@ class Swap(Generic[S]):
             back = database_facts(maintenance, state.kept_name) if state.live else None
             marker = Marker.decode(back.comment) if back else None
             fence(maintenance, state.target, patience=self.patience_s)
+            aside = self._undone_name(state, incoming)
             swap(
                 maintenance,
                 live=state.target,
                 live_oid=incoming.oid,
                 incoming=state.kept_name if state.live else None,
                 incoming_oid=state.live.oid if state.live else None,
-                kept=self._undone_name(state, incoming),
+                kept=aside,
                 kept_marker=state.incoming_marker
                 or Marker(run=state.run, role="kept", of=state.target, comment=now.comment),
                 facts=usable(back, marker.comment if marker else None) if back else facts,
             )
+        self.emit(
+            Note(
+                message=f"the database that had come in is kept as `{aside}`, with all that was "
+                f"written to it; forward again: alexandria rollback {state.run}"
+            )
+        )
         return state
 
     def _undone_name(self, state: S, incoming: DatabaseRef) -> str:
