@@ -13,6 +13,7 @@ from alexandria_backup.audit.discovery import AuditTable, discover_in_columns, d
 from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import AuditReport
+from alexandria_backup.audit.rows import AuditRow, RowReader, live_lines
 from alexandria_backup.audit.verify import verify_live
 from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
 from alexandria_backup.postgres.connect import Session, connect
@@ -47,6 +48,10 @@ class Chain:
     ) -> AuditReport:
         used = None if keyless else key or self.key
         return verify_live(self.session, recipe=ALEXANDRIA_V1, key=used, anchor=anchor)
+
+    def rows(self) -> Iterator[AuditRow]:
+        table = self.table()
+        return map(RowReader(table, ALEXANDRIA_V1).read, live_lines(self.session, table))
 
     def table(self) -> AuditTable:
         found = discover_table(self.session)

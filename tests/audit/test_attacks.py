@@ -12,7 +12,6 @@ from alexandria_backup.audit.finding import Code
 from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import AuditReport, Status
-from alexandria_backup.audit.rows import live_rows
 from alexandria_backup.audit.verify import verify_live, verify_rows
 from alexandria_backup.errors import ExitCode
 
@@ -31,7 +30,7 @@ def only(report: AuditReport, code: Code, row: str) -> None:
 
 def resealed(chain: Chain, key: bytes, start: int) -> None:
     """Seal all rows from `start` on again, as somebody who has the key would."""
-    rows = {row.id.decode(): row for row in live_rows(chain.session, chain.table(), ALEXANDRIA_V1)}
+    rows = {row.id.decode(): row for row in chain.rows()}
     previous = bytes.fromhex((rows[chain.ids[start - 1]].hmac or b"").decode())
     for ident in chain.ids[start:]:
         if ident not in rows:
@@ -225,11 +224,7 @@ def test_a_forged_tail_row(chain: Chain) -> None:
 
 def test_two_writers_used_the_same_predecessor(chain: Chain) -> None:
     key = KEY
-    row = next(
-        row
-        for row in live_rows(chain.session, chain.table(), ALEXANDRIA_V1)
-        if row.id.decode() == chain.ids[10]
-    )
+    row = next(row for row in chain.rows() if row.id.decode() == chain.ids[10])
     values = [b"second", *row.values[1:]]
     sealed = ALEXANDRIA_V1.compute(key, values, bytes.fromhex((row.prev_hmac or b"").decode()))
     chain.sql(
@@ -321,6 +316,6 @@ def test_the_encoding_of_the_key_is_found_by_a_row(chain: Chain, tmp_path: Path)
 
 
 def test_the_stand_in_seals_as_the_standard_library_does(chain: Chain) -> None:
-    row = next(live_rows(chain.session, chain.table(), ALEXANDRIA_V1))
+    row = next(chain.rows())
     message = ALEXANDRIA_V1.message(row.values, bytes(32))
     assert hmac.new(KEY, message, sha256).hexdigest().encode() == row.hmac

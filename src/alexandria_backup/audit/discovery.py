@@ -6,7 +6,7 @@ found is the same whether a database or the column list of an archive is asked.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -70,10 +70,6 @@ class AuditTable:
         covered = {*recipe.fields, Role.HMAC, Role.PREV_HMAC}
         spare = tuple(name for role, name in self.columns.items() if role not in covered)
         return (*spare, *self.without_role)
-
-    def narrowed(self) -> "AuditTable":
-        """Return the same table with rows of the columns that have a role, and no others."""
-        return replace(self, order=tuple(self.columns.values()))
 
 
 def discover_in_columns(

@@ -91,9 +91,3 @@ def live_lines(session: Session, table: AuditTable) -> Iterator[bytes]:
     )
     for chunk in session.copy_out(f"COPY {source} TO STDOUT"):
         yield chunk[:-1]
-
-
-def live_rows(session: Session, table: AuditTable, recipe: Recipe) -> Iterator[AuditRow]:
-    """Yield the rows of a table in a database."""
-    table = table.narrowed()
-    return map(RowReader(table, recipe).read, live_lines(session, table))
