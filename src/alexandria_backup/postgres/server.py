@@ -43,13 +43,6 @@ class RoleFacts:
     name: str
     superuser: bool
     create_database: bool
-    create_role: bool
-    replication: bool
-    bypass_row_security: bool
-    #: Reads every table, as a member of `pg_read_all_data` does.
-    may_read_all: bool
-    #: Ends sessions of other roles, as a member of `pg_signal_backend` does; not of superusers.
-    may_signal: bool
     #: Roles whose rights it has, without itself.
     member_of: tuple[str, ...]
 

@@ -25,11 +25,6 @@ SELECT system_identifier FROM pg_catalog.pg_control_system()
 SELECT
     r.rolname AS name, r.rolsuper AS superuser,
     r.rolcreatedb OR r.rolsuper AS create_database,
-    r.rolcreaterole OR r.rolsuper AS create_role,
-    r.rolreplication OR r.rolsuper AS replication,
-    r.rolbypassrls OR r.rolsuper AS bypass_row_security,
-    pg_catalog.pg_has_role(r.oid, 'pg_read_all_data', 'USAGE') AS may_read_all,
-    pg_catalog.pg_has_role(r.oid, 'pg_signal_backend', 'USAGE') AS may_signal,
     ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_roles AS g
           WHERE g.oid <> r.oid AND pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE')
           ORDER BY g.rolname) AS member_of
