@@ -24,6 +24,11 @@ GO_NOTE = (
     "fqdngotpRZb6KE6RyyBwJnAM=\n"
 )
 KEY = SigningKey.from_seed("backup.example.com", bytes(range(32)))
+#: The same key, as `openssl genpkey` writes keys.
+PEM = b"""-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f
+-----END PRIVATE KEY-----
+"""
 OTHER = SigningKey.from_seed("other.example.com", bytes(range(1, 33)))
 TEXT = "manifest\nrepository 1\n\nwith an empty line\n"
 
@@ -132,7 +137,7 @@ def written(path: Path, data: bytes, mode: int = 0o600) -> Path:
 
 def test_a_key_is_read_in_each_form(tmp_path: Path) -> None:
     seed = bytes(range(32))
-    forms = [KEY.to_pem(), seed, base64.b64encode(seed), base64.b64encode(seed) + b"\n"]
+    forms = [PEM, seed, base64.b64encode(seed), base64.b64encode(seed) + b"\n"]
     for number, data in enumerate(forms):
         path = written(tmp_path / str(number), data)
         assert SigningKey.load(path, name=KEY.name).trusted == KEY.trusted
@@ -156,7 +161,7 @@ def test_generated_keys_differ() -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o610])
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    path = written(tmp_path / "key", KEY.to_pem(), mode)
+    path = written(tmp_path / "key", PEM, mode)
     with pytest.raises(WrongKey, match="can be read by others") as caught:
         SigningKey.load(path)
     assert caught.value.hint == f"chmod 600 {path}"

@@ -134,14 +134,6 @@ class SigningKey:
             return cls(name=_checked_name(name), _private=_from_pem(data, path))
         return cls.from_seed(name, _seed(data, path))
 
-    def to_pem(self) -> bytes:
-        """Return the key as unencrypted PEM (PKCS8): for a file of mode 0600 and nothing else."""
-        return self._private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-
     @property
     def trusted(self) -> TrustedKey:
         """The public half, as a verifier needs it."""
