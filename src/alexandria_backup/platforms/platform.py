@@ -5,11 +5,8 @@ by another process on another machine, so what `stop` found is a value that goes
 and both verbs may be called twice.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Protocol, Self
-
-from alexandria_backup.errors import JournalInvalid
+from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +23,7 @@ class StoppedUnit:
 class StopRecord:
     """What must be known to start the application again as it was.
 
-    Made of plain values only: `to_document` goes into the journal as it is.
+    Made of plain values only: it goes into the journal as it is.
     """
 
     #: `Platform.name` of the platform that stopped it.
@@ -39,31 +36,6 @@ class StopRecord:
     units: tuple[StoppedUnit, ...] = ()
     #: What the operator should know where less was done than asked; None where all is well.
     caution: str | None = None
-
-    def to_document(self) -> dict[str, object]:
-        """Return this record as values that JSON can hold."""
-        return {**asdict(self), "units": [asdict(unit) for unit in self.units]}
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, object]) -> Self:
-        """Read what `to_document` returned; raises `JournalInvalid` for anything else."""
-        match document:
-            case {
-                "platform": str(platform),
-                "was_running": bool() | None as was_running,
-                "stopped": bool(stopped),
-                "units": list(units),
-                "caution": str() | None as caution,
-                **rest,
-            } if not rest:
-                return cls(
-                    platform=platform,
-                    was_running=was_running,
-                    stopped=stopped,
-                    units=tuple(_unit(unit) for unit in units),
-                    caution=caution,
-                )
-        raise JournalInvalid("the record of the stopped application is malformed")
 
 
 class Platform(Protocol):
@@ -107,10 +79,3 @@ class Platform(Protocol):
         Raises `PlatformRefused`.
         """
         ...
-
-
-def _unit(document: object) -> StoppedUnit:
-    match document:
-        case {"name": str(name), "instances": int(instances)}:
-            return StoppedUnit(name=name, instances=instances)
-    raise JournalInvalid("a unit in the record of the stopped application is malformed")
