@@ -19,14 +19,14 @@ from alexandria_backup.audit.recipe import recipe_named
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import FoundDsn, find_dsn
-from alexandria_backup.errors import JournalInvalid, SettingsInvalid
+from alexandria_backup.errors import JournalInvalid, SettingsInvalid, SnapshotMissing
 from alexandria_backup.events import Emit
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
 from alexandria_backup.postgres.connect import Timeouts
 from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
-from alexandria_backup.repository.manifest import SnapshotKind
+from alexandria_backup.repository.manifest import Manifest, SnapshotKind
 from alexandria_backup.runbooks import accept as accepting
 from alexandria_backup.runbooks import doctor as doctors
 from alexandria_backup.runbooks import restore as restoring
@@ -306,6 +306,7 @@ class Wiring:
                 servers=lambda: (self.servers, self.found_dsn.source),
                 tools=self.tools,
                 repository=(lambda: self.snapshots().store) if self.settings.repository else None,
+                newest=self._newest,
                 state_dir=self.settings.state_dir,
                 chain=lambda: self.chain,
                 chain_required=self.settings.audit.required,
@@ -315,6 +316,16 @@ class Wiring:
                 program=Path(sys.argv[0]).absolute(),
             )
         )
+
+    def _newest(self) -> Manifest | None:
+        try:
+            return (
+                self.snapshots()
+                .latest(application=self.settings.application.name, database=self.servers.database)
+                .manifest
+            )
+        except SnapshotMissing:
+            return None
 
     # -- runbooks ------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ def test_everything_that_the_runbook_needs_is_checked(site: Site) -> None:
     found = findings(site, 3)
     assert list(found) == [
         "dsn", "state folder", "server", "clock", "client tools", "read rights", "restore rights",
-        "server space", "repository", "audit chain", "application",
+        "server space", "repository", "extensions", "audit chain", "application",
     ]  # fmt: skip
     # Nobody answers `/ready` here, and that is the only thing that wants a look.
     warned = [name for name, finding in found.items() if finding["status"] != "ok"]
@@ -27,6 +27,14 @@ def test_everything_that_the_runbook_needs_is_checked(site: Site) -> None:
     assert f"PostgreSQL {site.server.major}" in found["server"]["message"]
     assert str(site.server.bin_dir) in found["client tools"]["message"]
     assert "a dump about" in found["repository"]["message"]
+
+
+def test_extensions_of_the_newest_snapshot_are_looked_for(site: Site) -> None:
+    site.sql("CREATE EXTENSION vector")
+    assert site.run("snapshot", "create").returncode == 0
+    site.sql("DROP EXTENSION vector")
+    said = findings(site, 3)["extensions"]["message"]
+    assert "`plpgsql`, `vector`" in said
 
 
 def test_text_has_a_hint_below_what_is_wrong(site: Site) -> None:

@@ -11,11 +11,17 @@ from enum import StrEnum
 from pathlib import Path
 
 from alexandria_backup.errors import AlexandriaError
-from alexandria_backup.postgres.catalog import tables, unreadable_tables
+from alexandria_backup.postgres.catalog import (
+    available_extensions,
+    installed_extensions,
+    tables,
+    unreadable_tables,
+)
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.server import ServerFacts, role_facts, server_facts
+from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks import prechecks
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.servers import Servers
@@ -58,6 +64,8 @@ class DoctorParts:
     tools: Callable[[int], ClientTools]
     #: None where no repository is set.
     repository: Callable[[], ObjectStore] | None
+    #: The manifest of the newest snapshot of this database; None where there is none.
+    newest: Callable[[], Manifest | None]
     state_dir: Path
     chain: Callable[[], ChainReader]
     #: `[audit] required`; None means: where there is a chain.
@@ -95,6 +103,7 @@ def _database(parts: DoctorParts, servers: Servers, session: Session) -> Iterato
     yield from _guarded("restore rights", lambda: _restore_rights(servers))
     yield from _guarded("server space", lambda: _server_space(parts, servers, server))
     yield from _guarded("repository", lambda: _repository(parts, session))
+    yield from _guarded("extensions", lambda: _extensions(parts, session))
     yield from _guarded("audit chain", lambda: _chain(parts, session))
 
 
@@ -224,6 +233,26 @@ def _repository(parts: DoctorParts, session: Session) -> Iterator[Finding]:
     else:
         room = "no limit known" if free is None else f"{free:,} bytes free"
         yield _ok("repository", f"`{store.url}`, {room}; {estimate}")
+
+
+def _extensions(parts: DoctorParts, session: Session) -> Iterator[Finding]:
+    """Compare what the database and the newest snapshot use with what the server has files for."""
+    available = available_extensions(session)
+    manifest = parts.newest() if parts.repository is not None else None
+    needed = {*installed_extensions(session), *(manifest.extensions if manifest else ())}
+    missing = sorted(needed - set(available))
+    of = f"the database and `{manifest.snapshot}` use" if manifest else "the database uses"
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        yield Finding(
+            name="extensions",
+            status=Status.FAILED,
+            message=f"the server has no files for {names}, which {of}",
+            hint=f"apt install postgresql-{session.server_version // 10_000}-{missing[0]}",
+        )
+        return
+    listed = ", ".join(f"`{name}`" for name in sorted(needed)) or "none"
+    yield _ok("extensions", f"the server has all that {of}: {listed}")
 
 
 def _chain(parts: DoctorParts, session: Session) -> Iterator[Finding]:
