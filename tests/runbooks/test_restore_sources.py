@@ -262,8 +262,10 @@ UMLAUTS = (
 UMLAUT_ROWS = 'SELECT sum(hashtext(t::text)), count(*) FROM "Übergröße" AS t'
 
 
-@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP", "WIN1252"])
-@pytest.mark.parametrize("with_manifest", [True, False], ids=["snapshot", "plain"])
+@pytest.mark.parametrize(
+    ("encoding", "with_manifest"),
+    [("LATIN1", True), ("SQL_ASCII", True), ("EUC_JP", True), ("LATIN1", False)],
+)
 def test_names_and_rows_survive_in_every_encoding(
     encoded_site: Callable[[str], Site], encoding: str, with_manifest: bool
 ) -> None:
