@@ -43,7 +43,7 @@ def brought_back(
     archive: Path | str,
     *options: str,
     code: int = 0,
-    damage: Callable[[Site], None] = wreck,
+    damage: Callable[[Site], object] = wreck,
     good: Good | None = None,
 ) -> Ended:
     """Damage the site, restore an archive of it, and assert that it is as it was."""
