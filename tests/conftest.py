@@ -7,6 +7,7 @@ Everything temporary lies in one folder per process, so that what is left over c
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -41,6 +42,8 @@ _base = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A run in the background ignores SIGINT, and what it starts would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name.startswith(_FOREIGN):
             del os.environ[name]
