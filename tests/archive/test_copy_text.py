@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,45 @@ def test_any_bytes_are_rows_or_refused(text: bytes, size: int, terminated: bool)
             fields(row)
     except ArchiveDamaged:
         pass
+
+
+LETTERS = {"b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
+
+
+def slowly(field: str) -> bytes | None:
+    """Read a field as the documentation of COPY says it, one character after the other."""
+    if field == "\\N":
+        return None
+    out, at = bytearray(), 0
+    while at < len(field):
+        if field[at] != "\\":
+            out.append(ord(field[at]))
+            at += 1
+            continue
+        if at + 1 == len(field):
+            raise ArchiveDamaged("lone backslash")
+        rest = field[at + 1 :]
+        number = re.match("[0-7]{1,3}|x[0-9A-Fa-f]{1,2}", rest)
+        if number is None:
+            out.append(LETTERS.get(rest[0], ord(rest[0])))
+            at += 2
+        else:
+            digits = number[0].removeprefix("x")
+            out.append(int(digits, 16 if rest[0] == "x" else 8) & 0xFF)
+            at += 1 + len(number[0])
+    return bytes(out)
+
+
+@given(row=st.lists(st.sampled_from(["\\", "\\\\", "\\N", "\t", "N", "n", "x", "4", "1", "9"])))
+def test_every_mixture_of_escapes(row: list[str]) -> None:
+    text = "".join(row)
+    try:
+        expected = [slowly(field) for field in text.split("\t")]
+    except ArchiveDamaged:
+        with pytest.raises(ArchiveDamaged):
+            fields(text.encode())
+    else:
+        assert fields(text.encode()) == expected
 
 
 def test_rows_of_a_server_have_no_terminator() -> None:
