@@ -53,6 +53,7 @@ from alexandria_backup.runbooks.switch import DatabaseRef
 from alexandria_backup.sealing.digests import Sha256Tee
 
 _INSUFFICIENT_PRIVILEGE = "42501"
+_LOCK_NOT_AVAILABLE = "55P03"
 #: Seconds between two looks at a database that is loaded.
 _LOOK_S = 1.0
 
@@ -260,6 +261,10 @@ class Prove:
                 today = _readable(live)
             with servers.as_application(_shadow_name(state)) as shadow:
                 lost = today - _readable(shadow)
+        except StatementFailed as error:
+            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                raise
+            return (f"what the application's role may read: {error.message}",)
         except DatabaseUnreachable as error:
             return (f"what the application's role may read: {error.message}",)
         lost &= {table.label for table in _source(state).tables}

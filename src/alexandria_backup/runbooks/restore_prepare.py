@@ -16,6 +16,7 @@ from alexandria_backup.errors import (
     AuditBroken,
     ClientToolFailed,
     ClientToolsMissing,
+    ConnectionLost,
     DatabaseMissing,
     ExitCode,
     RightsMissing,
@@ -147,7 +148,16 @@ class Find:
 
     def _count(self, target: str) -> dict[str, Counted]:
         with self.parts.servers.session(target, "find") as live:
-            return count_tables(live)
+            try:
+                return count_tables(live)
+            except ConnectionLost:
+                raise
+            except StatementFailed as error:
+                # A hung migration holds a lock: it must not hold up the rescue.
+                self.parts.emit(
+                    Warned(message=f"what will be given up is not known: {error.message}")
+                )
+                return {}
 
     def undo(self, state: RestoreState) -> RestoreState:
         """Nothing was changed."""

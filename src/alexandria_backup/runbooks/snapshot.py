@@ -180,7 +180,7 @@ class Dump:
             dsn=servers.privileged.with_database(state.database),
             store=store,
             name=_name(state),
-            options=self.parts.options,
+            options=(*self.parts.options, *_lock_wait(servers)),
             expected_bytes=state.expected_bytes,
             emit=self.parts.emit,
         )
@@ -262,6 +262,12 @@ class ReadBack:
     def undo(self, state: SnapshotState) -> SnapshotState:
         """Leave the manifest: it was written last, and what it vouches for was read in full."""
         return state
+
+
+def _lock_wait(servers: Servers) -> tuple[str, ...]:
+    """Without a limit of its own pg_dump waits for a locked table for ever."""
+    seconds = servers.timeouts.lock
+    return (f"--lock-wait-timeout={round(seconds * 1000)}",) if seconds > 0 else ()
 
 
 def _name(state: SnapshotState) -> str:

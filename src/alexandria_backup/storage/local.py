@@ -241,6 +241,8 @@ _MEANINGS: dict[int, type[StorageError]] = {
     errno.EROFS: StoreDenied,
 }
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 
 @contextmanager
 def _translated(what: str, *, absent: type[StorageError] = StorageError) -> Iterator[None]:
@@ -251,6 +253,6 @@ def _translated(what: str, *, absent: type[StorageError] = StorageError) -> Iter
         number = error.errno or errno.EIO
         missing = number in {errno.ENOENT, errno.ENOTDIR}
         reason = os.strerror(number)
-        raise (absent if missing else _MEANINGS.get(number, StorageError))(
-            f"{what}: {reason[:1].lower()}{reason[1:]}"
-        ) from error
+        meaning = absent if missing else _MEANINGS.get(number, StorageError)
+        hint = "df -h   # free space there, or choose another place" if number in _FULL else None
+        raise meaning(f"{what}: {reason[:1].lower()}{reason[1:]}", hint=hint) from error
