@@ -230,6 +230,8 @@ def test_what_the_server_answers_has_one_meaning_for_every_verb(
             verb()
         assert type(caught.value) is expected, number
         assert str(status) in caught.value.message
+        # Whoever can do something about it is told what.
+        assert bool(caught.value.hint) is (expected is not StorageError)
         assert "\n" not in caught.value.message
 
 

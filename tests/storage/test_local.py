@@ -379,8 +379,9 @@ def test_a_read_only_folder_is_denied(open_root: Path) -> None:
             lambda: store.head("closed/name"),
             lambda: [*store.list()],
         ):
-            with pytest.raises(StoreDenied, match="permission denied"):
+            with pytest.raises(StoreDenied, match="permission denied") as caught:
                 verb()
+            assert (caught.value.hint or "").startswith("id ")
         assert [info.name for info in store.list(recursive=False)] == ["theirs"]
 
     try:

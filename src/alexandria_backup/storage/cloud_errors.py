@@ -55,6 +55,11 @@ _NO_CONTAINER = re.compile(r"NoSuchBucket|ContainerNotFound|The specified bucket
 _FULL = re.compile(r"QuotaExceeded|StorageFull|InsufficientStorage|EntityTooLarge|NoSpaceLeft")
 #: Where the clouds give a machine its identity; asked when nothing else was configured.
 _METADATA = re.compile(r"://(?:169\.254\.\d+\.\d+|\[fd00:ec2::254\]|metadata\.google\.internal)")
+_HINTS: dict[type[StorageError], str] = {
+    StoreDenied: "give these credentials the right to read, write, list and delete there",
+    StoreFull: "raise the quota there, or choose another place",
+    StoreUnreachable: "check the network and the endpoint (such as `AWS_ENDPOINT_URL`), then again",
+}
 _TRANSPORT = {"Connect", "Timeout", "Interrupted", "Request", "Decode"}
 
 
@@ -76,7 +81,10 @@ def translate(error: Exception, what: str) -> StorageError:
             hint="set the cloud's variables (such as `AWS_ACCESS_KEY_ID`), or attach a role",
         )
     if _NO_CONTAINER.search(text):
-        return StorageError(f"{what}: the bucket or container does not exist")
+        return StorageError(
+            f"{what}: the bucket or container does not exist",
+            hint="make it with the cloud's own tools, or set `ALEXANDRIA_REPOSITORY` to another",
+        )
     if "BadScheme" in text:
         return StorageError(
             f"{what}: the endpoint is plain http, which is not allowed",
@@ -89,7 +97,7 @@ def translate(error: Exception, what: str) -> StorageError:
     known = next((MEANINGS[kind] for kind in type(error).__mro__ if kind in MEANINGS), StorageError)
     status = status_of(error)
     meaning = known if known is not StorageError else _meaning(text, status)
-    return meaning(f"{what}: {_reason(error, text, status)}")
+    return meaning(f"{what}: {_reason(error, text, status)}", hint=_HINTS.get(meaning))
 
 
 def status_of(error: Exception) -> int | None:

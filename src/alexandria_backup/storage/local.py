@@ -241,7 +241,10 @@ _MEANINGS: dict[int, type[StorageError]] = {
     errno.EROFS: StoreDenied,
 }
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_HINTS: dict[type[StorageError], str] = {
+    StoreFull: "df -h   # free space there, or choose another place",
+    StoreDenied: "id   # this user needs the right to read and write there",
+}
 
 
 @contextmanager
@@ -254,5 +257,5 @@ def _translated(what: str, *, absent: type[StorageError] = StorageError) -> Iter
         missing = number in {errno.ENOENT, errno.ENOTDIR}
         reason = os.strerror(number)
         meaning = absent if missing else _MEANINGS.get(number, StorageError)
-        hint = "df -h   # free space there, or choose another place" if number in _FULL else None
-        raise meaning(f"{what}: {reason[:1].lower()}{reason[1:]}", hint=hint) from error
+        said = f"{what}: {reason[:1].lower()}{reason[1:]}"
+        raise meaning(said, hint=_HINTS.get(meaning)) from error
