@@ -271,7 +271,7 @@ def test_a_folder_that_is_not_there_is_no_empty_list(tmp_path: Path) -> None:
     snapshots = FileSnapshots(store=LocalStore(tmp_path / "not-mounted"))
     with pytest.raises(StorageError, match="not-mounted` does not exist"):
         snapshots.all()
-    with pytest.raises(StorageError, match="not-mounted` does not exist"):
+    with pytest.raises(SnapshotMissing, match=r"`a` in .*not-mounted`"):
         snapshots.find("a")
     with pytest.raises(StorageError, match="not-mounted` does not exist"):
         snapshots.latest(application="shop", database="shop")
