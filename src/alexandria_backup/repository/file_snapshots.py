@@ -99,9 +99,12 @@ class FileSnapshots:
                 return self._entry(archive, found)
         try:
             ids = [entry.id for entry in self.all()]
-        except StorageError:
-            # A place that cannot be listed has no nearest name to offer.
-            ids = []
+        except StorageError as error:
+            # A place that cannot be listed has no nearest name to offer, and the reason matters.
+            raise SnapshotMissing(
+                f"there is no snapshot `{name}` in `{self.store.url}`: {error.message}",
+                hint=error.hint,
+            ) from error
         near = get_close_matches(name.removesuffix(ARCHIVE_SUFFIX), ids, n=1)
         raise SnapshotMissing(
             f"there is no snapshot `{name}` in `{self.store.url}`"
