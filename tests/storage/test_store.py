@@ -23,10 +23,10 @@ def test_a_name_that_is_taken_stays_below_the_store(name: str) -> None:
         assert caught.value.message.isascii()
         return
     check_name(name)
-    path = PurePosixPath("/root") / name
-    assert path.is_relative_to("/root")
+    path = PurePosixPath("/store") / name
+    assert path.is_relative_to("/store")
     assert ".." not in path.parts
-    assert str(path) == f"/root/{name}"
+    assert str(path) == f"/store/{name}"
     assert name.isprintable() or not any(ord(character) < 32 for character in name)
     assert name.encode().decode() == name
 

@@ -4,11 +4,12 @@ Nothing is staged: what pg_dump writes goes to the store in the same moment, and
 only when pg_dump has ended well.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from alexandria_backup.events import Emit, Progress
-from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess, dump
+from alexandria_backup.copying.counted import counted
+from alexandria_backup.events import Emit
+from alexandria_backup.postgres.client_tools import ClientTools, dump
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.sealing.digests import Sha256Tee
 from alexandria_backup.storage.store import ObjectStore
@@ -43,15 +44,8 @@ def dump_archive(
     StorageError where the store did; in all these cases no object `name` has come to be.
     """
     with dump(tools, dsn, options) as process:
-        tee = Sha256Tee(_counted(process, name, expected_bytes, emit))
+        chunks = counted(process.chunks, work=f"dump {name}", total=expected_bytes, emit=emit)
+        tee = Sha256Tee(chunks)
         # The chunks end with an error where pg_dump failed, so that no object comes to be then.
         store.put_stream(name, tee, expected_size=expected_bytes)
     return StoredArchive(name=name, bytes=tee.size, sha256=tee.hexdigest())
-
-
-def _counted(process: DumpProcess, name: str, expected: int | None, emit: Emit) -> Iterator[bytes]:
-    done = 0
-    for chunk in process.chunks:
-        done += len(chunk)
-        emit(Progress(work=f"dump {name}", done=done, total=expected, unit="bytes"))
-        yield chunk

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from alexandria_backup.archive.inventory import list_file
 from alexandria_backup.archive.toc import TocEntry
-from alexandria_backup.events import Emit, Progress
+from alexandria_backup.copying.counted import counted
+from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools, restore
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.storage.store import ObjectStore
@@ -85,7 +86,13 @@ def _restore(load: Loading, keep: Callable[[TocEntry], bool], *, jobs: int) -> N
         path = load.store.local_path(load.name)
         if path is not None:
             arguments.append(f"--jobs={jobs}")
-        source = path if path is not None else _counted(load)
+        info = load.store.head(load.name) if path is None else None
+        source = path or counted(
+            load.store.read(load.name),
+            work=f"load {load.name}",
+            total=info.size if info else None,
+            emit=load.emit,
+        )
         restore(load.tools, load.dsn, source, arguments, server_major=load.server_major)
 
 
@@ -99,13 +106,3 @@ def _private_file(text: str) -> Iterator[Path]:
         yield Path(path)
     finally:
         Path(path).unlink()
-
-
-def _counted(load: Loading) -> Iterator[bytes]:
-    done = 0
-    info = load.store.head(load.name)
-    total = info.size if info else None
-    for chunk in load.store.read(load.name):
-        done += len(chunk)
-        load.emit(Progress(work=f"load {load.name}", done=done, total=total, unit="bytes"))
-        yield chunk

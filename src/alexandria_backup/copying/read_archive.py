@@ -4,16 +4,17 @@ Taking, verifying and restoring a snapshot all read through here: what one of th
 others can read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from alexandria_backup.archive.contents import ArchiveContents, RowSink, TableContents, survey
 from alexandria_backup.archive.encodings import decode
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import ArchiveHeader, Compression, TocEntry
+from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.proof import ExpectedTable
 from alexandria_backup.errors import ObjectMissing, SnapshotMissing
-from alexandria_backup.events import Emit, Progress
+from alexandria_backup.events import Emit
 from alexandria_backup.sealing.compression import archive_decompressor
 from alexandria_backup.sealing.digests import RowDigest, Sha256Tee
 from alexandria_backup.storage.store import ObjectStore
@@ -79,7 +80,7 @@ def read_archive(
         info = store.head(name)
         if info is None:
             raise SnapshotMissing(f"`{name}` is not in `{store.url}`")
-        tee = Sha256Tee(_counted(store, name, info.size, emit))
+        tee = Sha256Tee(counted(store.read(name), work=f"read {name}", total=info.size, emit=emit))
         reader = ArchiveReader(tee, decompressors=_DECOMPRESSORS)
         contents = survey(reader, digest=RowDigest, watch=_in_utf8(watch, reader.encoding))
     except ObjectMissing as error:
@@ -124,11 +125,3 @@ def _in_utf8(
         return lambda rows: sink([decode(row, encoding).encode() for row in rows])
 
     return watch_converted
-
-
-def _counted(store: ObjectStore, name: str, size: int, emit: Emit) -> Iterator[bytes]:
-    done = 0
-    for chunk in store.read(name):
-        done += len(chunk)
-        emit(Progress(work=f"read {name}", done=done, total=size, unit="bytes"))
-        yield chunk
