@@ -55,7 +55,7 @@ lock: $(READY) ## Lock the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-header requirements/bootstrap.in --output-file requirements/bootstrap.txt
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header pyproject.toml --extra demo --group dev --output-file requirements/dev.txt
+	  --no-header pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
