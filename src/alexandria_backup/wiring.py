@@ -26,7 +26,8 @@ from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
 from alexandria_backup.postgres.connect import Timeouts
 from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
-from alexandria_backup.repository.manifest import Manifest, SnapshotKind
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks import accept as accepting
 from alexandria_backup.runbooks import doctor as doctors
 from alexandria_backup.runbooks import restore as restoring

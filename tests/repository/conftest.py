@@ -3,13 +3,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alexandria_backup.repository.manifest import (
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import (
     AnchorPart,
     ArchivePart,
     AuditPart,
     DatabasePart,
     LargeObjectsPart,
-    Manifest,
     ServerPart,
     SnapshotKind,
     TablePart,

@@ -18,7 +18,8 @@ from alexandria_backup.repository.file_snapshots import (
     archive_name,
     manifest_name,
 )
-from alexandria_backup.repository.manifest import Manifest, SnapshotKind, encode
+from alexandria_backup.repository.manifest import Manifest, encode
+from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.sealing.signing import SigningKey
 from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.storage.memory import MemoryStore

@@ -7,7 +7,7 @@ import typer
 from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, invocation_of
 from alexandria_backup.cli.run_text import plan_text, snapshot_text
-from alexandria_backup.repository.manifest import SnapshotKind
+from alexandria_backup.repository.manifest_parts import SnapshotKind
 
 
 def command(

@@ -36,7 +36,11 @@ def _head(manifest: Manifest) -> str:
         (
             f"snapshot   {manifest.snapshot}, {manifest.kind.value}",
             f"taken      {manifest.created:%Y-%m-%d %H:%M:%S %Z}, by the server's clock",
-            f"read back  {manifest.read_back:%Y-%m-%d %H:%M:%S %Z}",
+            *(
+                (f"read back  {manifest.read_back:%Y-%m-%d %H:%M:%S %Z}",)
+                if manifest.read_back
+                else ()
+            ),
             f"database   {manifest.database.name} of PostgreSQL {manifest.server.version}",
             f"archive    {amount(manifest.archive.bytes, 'bytes')}, pg_dump {manifest.pg_dump}",
             f"sha256     {manifest.archive.sha256}",

@@ -17,13 +17,8 @@ from alexandria_backup.errors import (
     StoreUnreachable,
     WrongKey,
 )
-from alexandria_backup.repository.manifest import (
-    LARGEST_BYTES,
-    Manifest,
-    SignedManifest,
-    SnapshotKind,
-    decode,
-)
+from alexandria_backup.repository.manifest import LARGEST_BYTES, Manifest, SignedManifest, decode
+from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.sealing.signing import TrustedKey
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore, is_name
 

@@ -7,24 +7,28 @@ whatever a repository keeps later.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import ValidationError, model_validator
 
 from alexandria_backup.errors import ManifestInvalid
+from alexandria_backup.repository.manifest_parts import (
+    ArchivePart,
+    AuditPart,
+    DatabasePart,
+    Instant,
+    LargeObjectsPart,
+    OriginPart,
+    Part,
+    PlainName,
+    ServerPart,
+    SnapshotKind,
+    StoredPart,
+    TablePart,
+)
 from alexandria_backup.sealing.signing import SigningKey, TrustedKey, open_note, sign_note
-from alexandria_backup.storage.store import is_name
 
 #: The version of the form.
 FORMAT: Final = 1
@@ -32,138 +36,12 @@ FORMAT: Final = 1
 LARGEST_BYTES = 64 * 1024 * 1024
 
 
-def _plain_name(name: str) -> str:
-    if "/" in name or not is_name(name):
-        raise ValueError("not a plain file name")
-    return name
-
-
-def _in_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("not a time between the years 1 and 9999 in UTC") from None
-
-
-#: Aware, and in UTC whatever the document's offset.
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-#: Of bytes, rows and the like; no larger than a bigint, so that any sum of them can be shown.
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-PlainName = Annotated[str, AfterValidator(_plain_name)]
-Sha256Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class SnapshotKind(StrEnum):
-    """What a snapshot was taken for."""
-
-    SCHEDULED = "scheduled"
-    MANUAL = "manual"
-    UPGRADE = "upgrade"
-    #: Taken by a restore of what it replaces; never what `latest` means.
-    SAFETY = "safety"
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-
-class ArchivePart(_Part):
-    """The base archive: for the paper recipe, all there is."""
-
-    name: PlainName
-    #: Of the stored file, with its SHA-256.
-    bytes: Count
-    sha256: Sha256Hex
-    #: `none`, `gzip`, `lz4` or `zstd`: of the bodies inside.
-    compression: str
-    #: PostgreSQL's name of the encoding of text and data.
-    encoding: str
-
-
-class DatabasePart(_Part):
-    """The database that was dumped."""
-
-    name: str
-    oid: Count
-    owner: str
-    encoding: str
-    locale_provider: str
-    collate: str
-    ctype: str
-    locale: str | None
-    icu_rules: str | None
-    connection_limit: int
-    comment: str | None
-    tablespace: str
-    size_bytes: Count | None
-    #: `(grantee or None for PUBLIC, privilege, grantable)`.
-    grants: tuple[tuple[str | None, str, bool], ...]
-    #: `(role or None for all, name, value)`; the value is left out (None) where the parameter is
-    #: not PostgreSQL's own, since applications keep secrets there.
-    settings: tuple[tuple[str | None, str, str | None], ...]
-
-
-class ServerPart(_Part):
-    """The server that it was dumped from."""
-
-    version: str
-    version_num: Count
-    system_identifier: int | None
-    in_recovery: bool
-
-
-class TablePart(_Part):
-    """The rows of one table, as they were read back."""
-
-    schema_name: str
-    name: str
-    columns: tuple[str, ...]
-    #: None where the archive's form does not let them be counted.
-    rows: Count | None
-    #: Order-independent digest of the rows as COPY text: `rows:hex`.
-    digest: str | None
-
-
-class LargeObjectsPart(_Part):
-    """The large objects, as they were read back."""
-
-    count: Count
-    bytes: Count | None
-    digest: str | None
-
-
-class AnchorPart(_Part):
-    """The state of one audit chain in the snapshot."""
-
-    chain: str
-    count: Count
-    first_id: str
-    first_hmac: str
-    last_id: str
-    last_hmac: str
-    #: SHA-256 over the canonical rows, in the chain's order.
-    rolling: str
-
-
-class AuditPart(_Part):
-    """What the audit chain in the snapshot was found to be."""
-
-    #: The status of the report, such as `intact` or `broken`.
-    status: str
-    summary: str
-    rows: Count
-    findings: Count
-    anchors: tuple[AnchorPart, ...]
-
-
-class Manifest(_Part):
+class Manifest(Part):
     """What a snapshot is."""
 
     role: Literal["manifest"] = "manifest"
     format: Literal[1] = FORMAT
-    #: None for a plain folder of files.
+    #: The repository's id; None for a plain folder of files.
     repository: str | None
     snapshot: PlainName
     kind: SnapshotKind
@@ -171,14 +49,19 @@ class Manifest(_Part):
     note: str | None
     #: By the database server's clock, before the dump began.
     created: Instant
-    #: When the stored archive had been read back in full; by this machine's clock.
-    read_back: Instant
+    #: When the stored archive had been read back in full, by this machine's clock; None in a
+    #: repository, whose signed results tell what was read back since.
+    read_back: Instant | None
     #: Versions of this program and of pg_dump.
     tool: str
     pg_dump: str
     archive: ArchivePart
-    #: Rows of large tables outside of the base archive; the paper recipe has none.
-    frames: tuple[()] = ()
+    #: `age1…` of those who can read its objects; empty where they are not encrypted.
+    recipients: tuple[str, ...] = ()
+    #: Roles without passwords, as `pg_dumpall` writes them; empty where they could not be read.
+    role_statements: tuple[StoredPart, ...] = ()
+    #: None where nothing can ever be taken over from this snapshot.
+    origin: OriginPart | None = None
     database: DatabasePart
     server: ServerPart
     extensions: dict[str, str]
@@ -190,10 +73,24 @@ class Manifest(_Part):
     #: None where no audit chain was found.
     audit: AuditPart | None
 
+    @model_validator(mode="after")
+    def _kept_in_one_place(self) -> Self:
+        if (self.repository is None) == (self.archive.name is None):
+            raise ValueError("a file has a name and no repository, and a repository keeps parts")
+        return self
+
     @property
     def rows(self) -> int:
         """All rows that were counted."""
         return sum(table.rows or 0 for table in self.tables)
+
+    def stored_parts(self) -> Iterator[StoredPart]:
+        """Give every stored part that the snapshot needs, one that is used twice also twice."""
+        yield from self.archive.parts
+        yield from self.role_statements
+        for table in self.tables:
+            for frame in table.framed.frames if table.framed else ():
+                yield from frame.parts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,13 +18,13 @@ from alexandria_backup.postgres.database import (
 )
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.shadow import Marker
-from alexandria_backup.repository.manifest import (
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import (
     AnchorPart,
     ArchivePart,
     AuditPart,
     DatabasePart,
     LargeObjectsPart,
-    Manifest,
     ServerPart,
     SnapshotKind,
     TablePart,

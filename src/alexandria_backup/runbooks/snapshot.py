@@ -18,7 +18,8 @@ from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.file_snapshots import FileSnapshots, archive_name, manifest_name
-from alexandria_backup.repository.manifest import SnapshotKind, encode
+from alexandria_backup.repository.manifest import encode
+from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import describe
 from alexandria_backup.runbooks.servers import Servers
