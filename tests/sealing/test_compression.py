@@ -8,6 +8,8 @@ from alexandria_backup.sealing.compression import (
     PIECE_BYTES,
     ZstdDecompressor,
     archive_decompressor,
+    compress,
+    decompress,
 )
 
 
@@ -55,3 +57,35 @@ def test_in_an_archive_a_frame_ends_with_its_chunk() -> None:
     assert read(archive_decompressor(), *frames) == b"onetwo"
     with pytest.raises(ArchiveDamaged, match="inside a chunk"):
         read(archive_decompressor(), b"".join(frames))
+
+
+class TestOneFrame:
+    @given(st.binary(max_size=500), st.integers(1, 5))
+    def test_it_comes_back(self, text: bytes, level: int) -> None:
+        assert decompress(compress(text, level), len(text)) == text
+
+    def test_it_tells_its_size_and_has_a_checksum(self) -> None:
+        assert zstd.get_frame_info(compress(b"text" * 100)).decompressed_size == 400
+        stored = compress(b"text")
+        with pytest.raises(ArchiveDamaged, match="checksum"):
+            decompress(stored[:-1] + bytes([stored[-1] ^ 1]), 4)
+
+    def test_it_is_the_same_each_time(self) -> None:
+        assert compress(b"text" * 1000) == compress(b"text" * 1000)
+
+    def test_more_than_the_most_is_refused(self) -> None:
+        with pytest.raises(ArchiveDamaged, match="more than 99 bytes"):
+            decompress(compress(bytes(100)), 99)
+
+    @pytest.mark.parametrize("cut", range(13))
+    def test_every_cut_shows(self, cut: int) -> None:
+        with pytest.raises(ArchiveDamaged, match="before the end"):
+            decompress(compress(b"text")[:cut], 4)
+
+    def test_what_follows_it_is_refused(self) -> None:
+        with pytest.raises(ArchiveDamaged, match="follow"):
+            decompress(compress(b"text") + compress(b""), 4)
+
+    def test_other_bytes_are_refused(self) -> None:
+        with pytest.raises(ArchiveDamaged, match="damaged"):
+            decompress(b"this is not zstd", 100)

@@ -1,9 +1,18 @@
 from hashlib import sha256
 
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexandria_backup.sealing.digests import RowDigest, Sha256Tee
+from alexandria_backup.sealing.digests import (
+    KeyedDigest,
+    RowDigest,
+    Sha256Tee,
+    derived_key,
+    keyed_blake3,
+    made_under,
+    public_digest_key,
+)
 
 tables = st.lists(st.binary(max_size=8), min_size=1, max_size=20)
 
@@ -64,3 +73,30 @@ def test_golden() -> None:
     assert digest_of([b"a"]) == f"1:{one}"
     # Six times the same row: the sum passes 2^256.
     assert digest_of([b"a"] * 6) == f"6:{int(one, 16) * 6 % 2**256:064x}"
+
+
+class TestKeyedDigest:
+    KEY, OTHER = bytes(range(32)), bytes(32)
+
+    @given(st.lists(st.binary(max_size=50), max_size=5))
+    def test_the_division_into_calls_does_not_matter(self, chunks: list[bytes]) -> None:
+        digest = KeyedDigest(self.KEY)
+        for chunk in chunks:
+            digest.update(chunk)
+        assert digest.hexdigest() == keyed_blake3(self.KEY, b"".join(chunks))
+
+    def test_it_is_blake3_behind_the_name_of_its_key(self) -> None:
+        found = keyed_blake3(self.KEY, b"text")
+        assert found[8:] == blake3(b"text", key=self.KEY).hexdigest()[:56]
+        assert found == "af4ed0c16c04bb03bef9adddb6bb4bec6d2369f50f7619839eb2292cfadd8987"
+
+    def test_another_key_is_told_from_other_data(self) -> None:
+        ours = keyed_blake3(self.KEY, b"text")
+        assert made_under(self.KEY, ours)
+        assert not made_under(self.OTHER, ours)
+        assert keyed_blake3(self.OTHER, b"text")[8:] != ours[8:]
+
+    def test_derived_keys_differ_by_purpose_and_by_material(self) -> None:
+        keys = {derived_key(context, data) for context in ("a", "b") for data in (b"a", b"b")}
+        assert len(keys) == 4
+        assert public_digest_key("a") != public_digest_key("b")

@@ -9,7 +9,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexandria_backup.errors import AlexandriaError, ExitCode, ManifestInvalid, WrongKey
+from alexandria_backup.errors import (
+    AlexandriaError,
+    ExitCode,
+    ManifestInvalid,
+    ObjectExists,
+    WrongKey,
+)
 from alexandria_backup.sealing.signing import SigningKey, TrustedKey, open_note, sign_note
 
 #: The example of Go's golang.org/x/mod/sumdb/note, which C2SP signed-note was made of.
@@ -153,6 +159,25 @@ def test_a_key_of_openssl_is_read(tmp_path: Path) -> None:
     path.chmod(0o600)
     key = SigningKey.load(path)
     assert open_note(sign_note(TEXT, key), [key.trusted]).signers == (key.name,)
+
+
+def test_a_saved_key_is_loaded_also_by_openssl(tmp_path: Path) -> None:
+    path = tmp_path / "signing.pem"
+    KEY.save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == PEM
+    assert SigningKey.load(path, name=KEY.name).trusted == KEY.trusted
+    with pytest.raises(ObjectExists, match="exists already"):
+        OTHER.save(path)
+    assert path.read_bytes() == PEM
+
+
+def test_the_digest_key_is_each_key_s_own_and_stays_the_same() -> None:
+    golden = "a6a313a38908504317c792214d897934d7c02e608790a3f825e171e8203d64d1"
+    assert KEY.digest_key().hex() == golden
+    assert OTHER.digest_key() != KEY.digest_key()
+    renamed = SigningKey.from_seed("another.example.com", bytes(range(32)))
+    assert renamed.digest_key() == KEY.digest_key()
 
 
 def test_generated_keys_differ() -> None:

@@ -4,6 +4,16 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Final
 
+from blake3 import blake3
+
+#: Bytes of the key of a keyed digest.
+KEY_BYTES: Final = 32
+#: Of the 64 hex digits of a keyed digest, how many name its key.
+_KEY_ID_DIGITS: Final = 8
+_KEY_ID_CONTEXT: Final = "alexandria-backup 2026-11-25 id of a digest key"
+_PUBLIC_CONTEXT: Final = (
+    "alexandria-backup 2026-11-25 digest key of a repository that is not signed"
+)
 _MODULUS_MASK: Final = (1 << 256) - 1
 
 
@@ -74,3 +84,56 @@ class RowDigest:
             whole.rows += int(rows)
             whole._sum += int(total, 16)
         return whole.hexdigest()
+
+
+class KeyedDigest:
+    """A BLAKE3 of raw bytes under a key, so that nobody without the key can confirm a guess.
+
+    In hex it has 64 digits: eight that name the key, and the first 56 (224 bits) of the digest. So
+    a reader who has another key can tell that it cannot compare, and takes nothing for damaged.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key_id = key_id(key)
+        self._digest = blake3(key=key)
+
+    def update(self, data: bytes) -> None:
+        """Add bytes; the division into calls does not matter."""
+        self._digest.update(data)
+
+    def hexdigest(self) -> str:
+        """Return the digest of what was added so far."""
+        return self._key_id + self._digest.hexdigest()[:-_KEY_ID_DIGITS]
+
+
+def keyed_blake3(key: bytes, data: bytes) -> str:
+    """Return the `KeyedDigest` of `data`, in hex."""
+    digest = KeyedDigest(key)
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def key_id(key: bytes) -> str:
+    """Return the eight hex digits that every digest under this key begins with."""
+    return blake3(key, derive_key_context=_KEY_ID_CONTEXT).hexdigest()[:_KEY_ID_DIGITS]
+
+
+def made_under(key: bytes, digest: str) -> bool:
+    """Tell whether a keyed digest was made under this key, so that it can be compared."""
+    return digest.startswith(key_id(key))
+
+
+def derived_key(context: str, material: bytes) -> bytes:
+    """Return a key of 32 bytes for one purpose, from which `material` cannot be found out.
+
+    `context` names the purpose, once for all of the world (BLAKE3's key derivation mode).
+    """
+    return blake3(material, derive_key_context=context).digest()
+
+
+def public_digest_key(repository: str) -> bytes:
+    """Return the digest key of a repository that nobody signs: no secret, only apart from others.
+
+    `repository` is its id.
+    """
+    return derived_key(_PUBLIC_CONTEXT, repository.encode())

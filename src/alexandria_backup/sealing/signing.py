@@ -13,7 +13,6 @@ stand in another's place.
 
 import base64
 import binascii
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,11 +25,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from alexandria_backup.errors import ManifestInvalid, WrongKey
+from alexandria_backup.sealing.digests import derived_key
+from alexandria_backup.sealing.private_file import read_private, write_private
 
 #: What signs where the settings name nobody.
 DEFAULT_NAME: Final = "alexandria-backup"
 
+_WHAT: Final = "signing key"
 _ED25519: Final = b"\x01"
+#: Set for good: another one would make every digest incomparable.
+_DIGEST_CONTEXT: Final = "alexandria-backup 2026-11-25 digest key of a signing key"
 _SEED_BYTES: Final = 32
 _KEY_ID_BYTES: Final = 4
 _SIGNATURE_BYTES: Final = 64
@@ -129,7 +133,7 @@ class SigningKey:
         Formats: PEM (PKCS8, not encrypted), the raw 32-byte seed, or the seed in base64. WrongKey
         where the file is missing, is open to others, or holds something else.
         """
-        data = _private_file(path)
+        data = read_private(path, _WHAT)
         if data.lstrip().startswith(b"-----BEGIN"):
             return cls(name=_checked_name(name), _private=_from_pem(data, path))
         return cls.from_seed(name, _seed(data, path))
@@ -143,18 +147,24 @@ class SigningKey:
         """Return the 64 bytes of the signature over `text`."""
         return self._private.sign(text)
 
+    def digest_key(self) -> bytes:
+        """Return the 32 bytes under which raw data are digested: told to no store, ever.
 
-def _private_file(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            # A PEM of this algorithm has some 120 bytes; anything long is another file by mistake.
-            data = file.read(16_384)
-    except OSError as exc:
-        raise WrongKey(f"the signing key `{path}` cannot be read: {exc.strerror}") from exc
-    if mode & 0o077:
-        raise WrongKey(f"the signing key `{path}` can be read by others", hint=f"chmod 600 {path}")
-    return data
+        Whoever knows them can confirm guesses of what a repository holds, but sign nothing.
+        """
+        return derived_key(_DIGEST_CONTEXT, self._private.private_bytes_raw())
+
+    def save(self, path: Path) -> None:
+        """Write the key as a new PEM file (PKCS8); 0600, never over another.
+
+        Raises ObjectExists and StorageError. The name is not part of the file.
+        """
+        pem = self._private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        write_private(path, pem, _WHAT)
 
 
 def _from_pem(data: bytes, path: Path) -> Ed25519PrivateKey:
