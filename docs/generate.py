@@ -18,7 +18,8 @@ from alexandria_backup import errors, events
 from alexandria_backup.cli.main import app
 from alexandria_backup.errors import AlexandriaError, ExitCode
 from alexandria_backup.events import Event
-from alexandria_backup.settings import CONFIG_VARIABLE, describe
+from alexandria_backup.settings.description import describe
+from alexandria_backup.settings.files import CONFIG_VARIABLE
 
 REFERENCE = Path(__file__).parent / "reference"
 PROGRAM = "alexandria"

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticSerializationError
 
 from alexandria_backup.errors import ExitCode, SettingsInvalid
-from alexandria_backup.settings import _SERVICE_LINK, LoadedSettings, describe, load
+from alexandria_backup.settings.description import describe
+from alexandria_backup.settings.loading import LoadedSettings, load
+from alexandria_backup.settings.problems import _SERVICE_LINK
 
 PASSWORD = "hunter2"
 

@@ -51,7 +51,8 @@ from alexandria_backup.runbooks.step import Confirm, Runbook, RunState
 from alexandria_backup.runbooks.switch import Application, refuse_other_server
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot, warn_of_newer
 from alexandria_backup.sealing.signing import SigningKey, TrustedKey
-from alexandria_backup.settings import Settings, load
+from alexandria_backup.settings.loading import load
+from alexandria_backup.settings.model import Settings
 from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.storage.locate import is_missing_folder, open_store, split_location
 from alexandria_backup.storage.retry import RetryingStore

@@ -1,0 +1,1 @@
+"""`alexandria.toml` and `ALEXANDRIA_*` variables, as typed settings."""

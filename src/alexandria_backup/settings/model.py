@@ -1,0 +1,204 @@
+"""Every setting there is: its type, its default, and what it is for."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from alexandria_backup.errors import SettingsInvalid
+from alexandria_backup.settings.types import (
+    Count,
+    Hidden,
+    KeyEncoding,
+    Keys,
+    Location,
+    Seconds,
+    Statements,
+    UserPath,
+    Words,
+)
+
+#: What the name of each variable begins with.
+PREFIX = "ALEXANDRIA_"
+
+
+class Section(BaseModel):
+    """A table of the settings file."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+    )
+
+
+class DatabaseSettings(Section):
+    """The application's database, and how to work on its server."""
+
+    dsn_file: UserPath | None = Field(
+        None, description="A file that holds the DSN of the application's database."
+    )
+    admin_dsn_file: UserPath | None = Field(
+        None,
+        description="A file that holds the DSN of another role, and of the maintenance database, "
+        "for what the application's role may not do.",
+    )
+    client_tools: UserPath | None = Field(
+        None, description="The folder of `pg_dump` and `pg_restore`; default: found by version."
+    )
+    server_free_space: Count | None = Field(
+        None, ge=0, description="Bytes free on the server, where they cannot be measured."
+    )
+    connect_timeout_s: Seconds = Field(10.0, gt=0, description="Seconds to wait for a connection.")
+    lock_timeout_s: Seconds = Field(
+        30.0, ge=0, description="Seconds to wait for a lock; 0: for ever."
+    )
+    fence_timeout_s: Seconds = Field(
+        60.0, gt=0, description="Seconds to wait until sessions of a fenced database have ended."
+    )
+    jobs: Count = Field(2, ge=1, le=64, description="How many connections load at once.")
+
+
+class ApplicationSettings(Section):
+    """The application that uses the database."""
+
+    name: str = Field(
+        "alexandria-ee",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        description="Its name: snapshots are named after it, and `latest` is per application.",
+    )
+    url: str | None = Field(
+        None, description="Where it answers `/ready` and `/license`, such as `https://host:8443`."
+    )
+    ca_file: UserPath | None = Field(
+        None, description="Certificates (PEM) to trust for `url` instead of the system's."
+    )
+    ready_timeout_s: Seconds = Field(
+        300.0, gt=0, description="Seconds to wait for `/ready` after a start."
+    )
+    stop_command: Annotated[Words | None, NoDecode] = Field(
+        None, description="The command that stops it, as a list of words; never through a shell."
+    )
+    start_command: Annotated[Words | None, NoDecode] = Field(
+        None, description="The command that starts it."
+    )
+    command_timeout_s: Seconds = Field(
+        120.0, gt=0, description="Seconds that each of these commands may take."
+    )
+    checks: Statements = Field(
+        (),
+        description="SQL statements that return true if restored data are good; in the variable "
+        "one statement, or a JSON list.",
+    )
+
+
+class AuditSettings(Section):
+    """The application's audit chain."""
+
+    required: bool | None = Field(
+        None,
+        description="Whether a chain that could not be verified is an error; default: yes where "
+        "a chain was found.",
+    )
+    table: str | None = Field(
+        None, description="The table, as `schema.name`; default: found by its columns."
+    )
+    recipe: str = Field("alexandria-v1", description="How a row's HMAC is computed.")
+    key_file: UserPath | None = Field(None, description="A file that holds the key of the HMACs.")
+    key_encoding: KeyEncoding | None = Field(
+        None, description="How the key is written: `raw`, `hex` or `base64`; default: tried."
+    )
+
+
+class SigningSettings(Section):
+    """Signatures of manifests."""
+
+    key_file: UserPath | None = Field(
+        None, description="An Ed25519 private key (PEM, or its seed in base64) that signs."
+    )
+    key_name: str = Field("alexandria-backup", description="The name that signatures carry.")
+    trusted_keys: Keys = Field(
+        (),
+        description="Keys whose signatures are accepted, as `name+id+base64`; where there are "
+        "any, unsigned manifests are refused. In the variable with blanks or commas between.",
+    )
+
+
+class SnapshotSettings(Section):
+    """How a snapshot is taken."""
+
+    pg_dump_options: Words = Field(
+        ("--format=custom", "--compress=9"),
+        description="Options of `pg_dump`; the paper recipe's by default.",
+    )
+
+
+def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where journals are kept: below XDG_STATE_HOME, or as root in /var/lib."""
+    home = environ.get("XDG_STATE_HOME")
+    if home:
+        return Path(home) / "alexandria-backup"
+    if os.geteuid() == 0:
+        return Path("/var/lib/alexandria-backup")
+    if not environ.get("HOME"):
+        raise SettingsInvalid(
+            "there is no home folder to keep journals in",
+            hint="export ALEXANDRIA_STATE_DIR=/var/lib/alexandria-backup",
+        )
+    return Path(environ["HOME"]) / ".local" / "state" / "alexandria-backup"
+
+
+class Settings(BaseSettings):
+    """All settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+    )
+
+    dsn: Hidden | None = Field(
+        None,
+        description="The DSN itself; as a variable only, since a settings file is read by many.",
+    )
+    repository: Location | None = Field(
+        None,
+        min_length=1,
+        description="Where snapshots are kept: a folder, or a URL such as `s3://bucket/dir`.",
+    )
+    state_dir: UserPath = Field(
+        default_factory=default_state_dir,
+        description="Where this machine keeps journals; default: "
+        "`$XDG_STATE_HOME/alexandria-backup`, `~/.local/state/alexandria-backup`, "
+        "or for root `/var/lib/alexandria-backup`.",
+    )
+    database: DatabaseSettings = DatabaseSettings()
+    application: ApplicationSettings = ApplicationSettings()
+    audit: AuditSettings = AuditSettings()
+    signing: SigningSettings = SigningSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's form
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `load` is told the variables
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not ours to read
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `load` has merged, and nothing of this process's surroundings."""
+        return (init_settings,)
