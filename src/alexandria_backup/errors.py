@@ -29,7 +29,8 @@
     ├── SnapshotDamaged                   20
     │   ├── SnapshotMissing               20
     │   ├── ArchiveDamaged                20
-    │   └── ManifestInvalid               20
+    │   ├── ManifestInvalid               20
+    │   └── RepositoryInvalid             20
     ├── WrongKey                          21
     ├── LockedByAnotherRun                22
     ├── AuditBroken                       30
@@ -290,6 +291,12 @@ class ManifestInvalid(SnapshotDamaged):
     """A manifest is malformed, of another version, or not signed by a trusted key."""
 
     code = "manifest-invalid"
+
+
+class RepositoryInvalid(SnapshotDamaged):
+    """A place is no repository, or what it says of itself cannot be believed."""
+
+    code = "repository-invalid"
 
 
 class WrongKey(AlexandriaError):

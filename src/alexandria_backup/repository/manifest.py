@@ -6,14 +6,14 @@ stand in its place. One schema serves the file of the paper recipe (one base arc
 whatever a repository keeps later.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from alexandria_backup.errors import ManifestInvalid
+from alexandria_backup.repository.documents import Form
 from alexandria_backup.repository.manifest_parts import (
     ArchivePart,
     AuditPart,
@@ -28,7 +28,7 @@ from alexandria_backup.repository.manifest_parts import (
     StoredPart,
     TablePart,
 )
-from alexandria_backup.sealing.signing import SigningKey, TrustedKey, open_note, sign_note
+from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 
 #: The version of the form.
 FORMAT: Final = 1
@@ -93,6 +93,15 @@ class Manifest(Part):
                 yield from frame.parts
 
 
+_FORM: Final = Form(
+    role="manifest",
+    model=Manifest,
+    version=FORMAT,
+    largest=LARGEST_BYTES,
+    invalid=ManifestInvalid,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SignedManifest:
     """A manifest, and which trusted keys vouch for it."""
@@ -106,8 +115,7 @@ class SignedManifest:
 
 def encode(manifest: Manifest, key: SigningKey | None) -> bytes:
     """Return the document; signed where there is a key."""
-    text = manifest.model_dump_json(indent=1) + "\n"
-    return (sign_note(text, key) if key is not None else text).encode()
+    return _FORM.encode(manifest, key)
 
 
 def decode(document: bytes, trusted: Sequence[TrustedKey]) -> SignedManifest:
@@ -117,65 +125,5 @@ def decode(document: bytes, trusted: Sequence[TrustedKey]) -> SignedManifest:
     empty. Raises ManifestInvalid for everything that is not a manifest of this format, and WrongKey
     where only others have signed.
     """
-    if len(document) > LARGEST_BYTES:
-        raise ManifestInvalid(f"the manifest has {len(document):,} bytes, too many to be one")
-    try:
-        text = document.decode()
-    except UnicodeDecodeError:
-        raise ManifestInvalid("the manifest is not UTF-8 text") from None
-    signers: tuple[str, ...] = ()
-    # The text is JSON without an empty line, so what follows one can only be signatures.
-    unverified, empty_line, signatures = text.partition("\n\n")
-    if trusted:
-        note = open_note(text, trusted)
-        text, signers = note.text, note.signers
-    elif not all(line.startswith("— ") for line in signatures.splitlines()):
-        raise ManifestInvalid("the manifest is malformed: what follows it is no signature")
-    else:
-        # Signatures that nobody was asked to check are cut off, not believed.
-        text = unverified
-    return SignedManifest(manifest=_parsed(text), signers=signers, signed=bool(empty_line))
-
-
-def _parsed(text: str) -> Manifest:
-    _check_form(text)
-    try:
-        # Strict, but for what JSON has no form of: times, tuples and names of kinds.
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        # Keys come from the document, and a terminal must not be shown everything.
-        where = ascii(".".join(str(part) for part in first["loc"]))[1:-1]
-        raise ManifestInvalid(
-            f"the manifest is malformed: {where[:100] or 'document'}: {first['msg']}"
-        ) from None
-
-
-def _check_form(text: str) -> None:
-    """Refuse what does not say that it is a manifest, and another version of it, before the rest.
-
-    The model would fill in a role that is missing; then something else could stand in its place.
-    """
-    try:
-        document = json.loads(text, object_pairs_hook=_without_doubles)
-    except (ValueError, RecursionError) as error:
-        raise ManifestInvalid("the manifest is malformed: it is not JSON, or is cut off") from error
-    head = document if isinstance(document, dict) else {}
-    if head.get("role") != "manifest":
-        raise ManifestInvalid("the manifest is malformed: its role is not `manifest`")
-    version = head.get("format")
-    if type(version) is not int:
-        raise ManifestInvalid("the manifest is malformed: it names no version of its format")
-    if version != FORMAT:
-        raise ManifestInvalid(
-            f"the manifest has format {version!s:.20}, and this program reads format {FORMAT}",
-            hint="use the version of this program that wrote it, or a newer one",
-        )
-
-
-def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a key given twice: two readers could then read two manifests in one."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is given twice")
-    return found
+    opened = _FORM.decode(document, trusted)
+    return SignedManifest(manifest=opened.document, signers=opened.signers, signed=opened.signed)
