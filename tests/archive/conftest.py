@@ -2,13 +2,15 @@
 
 import subprocess
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 import pytest
+from backports import zstd
 
+from alexandria_backup.archive.injection import FramedTable
 from alexandria_backup.postgres.embedded import EmbeddedServer
 
 #: All that is awkward in names and values; statements are divided by lines of `--`.
@@ -82,6 +84,8 @@ class Craft:
     def entry(self, dump_id: int, description: bytes, **changed: object) -> bytes:
         values: dict[str, object] = {
             "had_dumper": 0,
+            "catalogue": b"0",
+            "oid": b"0",
             "tag": b"",
             "section": 2,
             "definition": None,
@@ -94,7 +98,7 @@ class Craft:
         }
         flag, offset = values["position"]
         parts = [self.integer(dump_id), self.integer(values["had_dumper"])]
-        parts += [self.string(b"0"), self.string(b"0"), self.string(values["tag"])]
+        parts += [self.string(values[name]) for name in ("catalogue", "oid", "tag")]
         parts += [self.string(description), self.integer(values["section"])]
         parts += [self.string(values["definition"]), self.string(None)]
         parts += [self.string(values["copy_statement"]), self.string(values["namespace"])]
@@ -144,3 +148,70 @@ class Craft:
 @pytest.fixture
 def craft() -> type[Craft]:
     return Craft
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A frame whose rows are at hand."""
+
+    data: bytes
+    #: As it is stored: whole zstd frames; by default two.
+    stored: Sequence[bytes] = ()
+
+    def text(self) -> Iterator[bytes]:
+        return (self.data[at : at + 5000] for at in range(0, len(self.data), 5000))
+
+    def zstd(self) -> Iterator[bytes]:
+        if self.stored:
+            return iter(self.stored)
+        middle = self.data.find(b"\n", len(self.data) // 2) + 1
+        return (zstd.compress(part) for part in (self.data[:middle], self.data[middle:]) if part)
+
+
+@pytest.fixture
+def rows_of() -> type[Rows]:
+    return Rows
+
+
+@pytest.fixture
+def copied_tables() -> Callable[..., list[FramedTable]]:
+    """Copy tables out in page ranges, as text in the database's encoding."""
+
+    def copied(sample: Sample, *names: str, pages: int = 64) -> list[FramedTable]:
+        return [_copied(sample, name, pages) for name in names]
+
+    return copied
+
+
+def _copied(sample: Sample, name: str, pages: int) -> FramedTable:
+    with psycopg.connect(sample.conninfo) as connection:
+        connection.execute(PINNED)
+        row = connection.execute(FACTS, (name,)).fetchone()
+        assert row is not None
+        oid, size, columns, qualified = row
+        select = f"SELECT {columns or ''} FROM ONLY {name}"
+        ends = [f"AND ctid < '({at + pages},0)'" for at in range(0, size - pages, pages)]
+        frames = []
+        for number, end in enumerate([*ends, ""]):
+            where = f"ctid >= '({number * pages},0)' {end}"
+            with connection.cursor().copy(f"COPY ({select} WHERE {where}) TO STDOUT") as copy:
+                frames.append(Rows(data=b"".join(map(bytes, copy))))
+    listed = f"({columns})" if columns else ""
+    return FramedTable(
+        oid=oid, copy_statement=f"COPY {qualified} {listed} FROM stdin;\n", frames=frames
+    )
+
+
+#: What pg_dump pins before it renders values.
+PINNED = """
+    SET search_path = ''; SET DateStyle = ISO; SET IntervalStyle = postgres;
+    SET extra_float_digits = 3
+"""
+#: Columns as pg_dump lists them; without any, two spaces stay in the command.
+FACTS = """
+    SELECT c.oid, pg_relation_size(c.oid) / 8192,
+        (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+            WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''),
+        quote_ident(nspname) || '.' || quote_ident(relname)
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace WHERE c.oid = %s::regclass
+"""

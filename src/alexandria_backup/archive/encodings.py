@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from alexandria_backup.errors import PrecheckRefused
+
 #: PostgreSQL's name to Python's; the others have no codec here, or none is needed.
 _CODECS: Final = {
     "BIG5": "big5hkscs",
@@ -55,3 +57,15 @@ def decode(raw: bytes, encoding: str | None) -> str:
     if encoding == "UTF8":
         return raw.decode("utf-8")
     return raw.decode(_CODECS.get(encoding or "", "utf-8"), "backslashreplace")
+
+
+def encode(text: str, encoding: str) -> bytes:
+    """Return `text` in PostgreSQL's `encoding`; PrecheckRefused where it cannot be written there.
+
+    The inverse of `decode`. Where Python has no such encoding, only ASCII is certain to be right.
+    """
+    codec = "utf-8" if encoding in ("UTF8", "SQL_ASCII") else _CODECS.get(encoding, "ascii")
+    try:
+        return text.encode(codec)
+    except UnicodeEncodeError as exc:
+        raise PrecheckRefused(f"`{text.strip()}` cannot be written in {encoding}") from exc

@@ -1,4 +1,4 @@
-"""The primitive values of an archive, read from a stream of chunks that may be cut anywhere.
+"""The primitive values of an archive: written, and read from chunks that may be cut anywhere.
 
 Encodings are those of pg_backup_archiver.c: an INT is a sign byte and a little-endian magnitude, a
 STR an INT length and that many bytes, with length -1 for NULL.
@@ -13,7 +13,31 @@ from alexandria_backup.errors import ArchiveDamaged
 LONGEST_STRING: Final = 1 << 30
 #: Chunks of an archive are handed on in pieces of this size at most.
 PIECE_BYTES: Final = 1 << 18
-_SHOWN_BYTES: Final = 32
+_GATHERED_BYTES: Final = 1 << 16
+
+
+def integer(value: int, size: int) -> bytes:
+    """Return an INT with a magnitude of `size` bytes."""
+    return (b"\1" if value < 0 else b"\0") + abs(value).to_bytes(size, "little")
+
+
+def string(value: bytes | None, size: int) -> bytes:
+    """Return a STR whose length is an INT of `size` bytes."""
+    return integer(-1, size) if value is None else integer(len(value), size) + value
+
+
+def gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes with small pieces joined: some archives have one chunk per row."""
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
+        if size >= _GATHERED_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 class ByteReader:
@@ -104,22 +128,6 @@ class ByteReader:
         if b"\0" in text:
             raise self.damaged(f"{what} holds a NUL byte")
         return text
-
-    def number(self, what: str) -> int:
-        """Return an unsigned 32-bit number that is written as decimal text."""
-        text = self.string(what)
-        # Longer text is refused before `int` sees it: it limits the digits itself.
-        if text is None or len(text) > 10 or not text.isdigit() or int(text) > 0xFFFFFFFF:
-            shown = (
-                "NULL" if text is None else f"`{text[:_SHOWN_BYTES].decode('ascii', 'replace')}`"
-            )
-            raise self.damaged(f"{what} is {shown}, not a number")
-        return int(text)
-
-    def position(self, what: str) -> tuple[int, int]:
-        """Return flag and value of an OFFSET."""
-        flag = self.byte(what)
-        return flag, int.from_bytes(self.take(self.offset_size, what), "little")
 
     def _refill(self) -> bool:
         more = next(self._chunks, None)

@@ -11,15 +11,14 @@ from types import MappingProxyType
 from typing import Final
 
 from alexandria_backup.archive.decompression import Decompressor, Stored, decompressor_for
-from alexandria_backup.archive.primitives import PIECE_BYTES, ByteReader
+from alexandria_backup.archive.primitives import PIECE_BYTES, ByteReader, gathered
+from alexandria_backup.archive.raw_toc import RawEntry
 from alexandria_backup.archive.toc import ArchiveHeader, Compression, Position, TocEntry
 from alexandria_backup.archive.toc_reader import read_header, read_toc
 from alexandria_backup.errors import ArchiveDamaged, PrecheckRefused
 
-_BLOCK_DATA: Final = 1
-_BLOCK_LARGE_OBJECTS: Final = 3
-#: Small pieces are joined up to this size: some archives have one chunk per row.
-_GATHERED_BYTES: Final = 1 << 16
+BLOCK_DATA: Final = 1
+BLOCK_LARGE_OBJECTS: Final = 3
 _NO_DECOMPRESSORS: Final[Mapping[Compression, Callable[[], Decompressor]]] = MappingProxyType({})
 
 
@@ -31,6 +30,7 @@ class _Body:
     ) -> None:
         self._source = source
         self._what = what
+        self._what_size = f"the size of a chunk of {what}"
         self._open_stream = open_stream
         self._started = False
         self.ended = False
@@ -43,7 +43,14 @@ class _Body:
         self._started = True
         stream = self._open_stream()
         stored = isinstance(stream, Stored)
-        return _gathered(self._stored() if stored else self._decompressed(stream))
+        return gathered(self._stored() if stored else self._decompressed(stream))
+
+    def stored_chunks(self) -> Iterator[bytes]:
+        if self._started:
+            raise ValueError("the data of a block can be read once only")
+        self._started = True
+        while (size := self._next_size()) > 0:
+            yield self._source.take(size, self._what)
 
     def skip(self) -> None:
         for _ in self._stored():
@@ -64,35 +71,26 @@ class _Body:
     def _stored(self) -> Iterator[bytes]:
         # An uncompressed archive has a chunk per row: what stands in this loop costs per row.
         source, what = self._source, self._what
-        what_size = f"the size of a chunk of {what}"
-        while not self.ended:
-            size = source.integer(what_size)
-            if 0 < size <= PIECE_BYTES:
+        while (size := self._next_size()) > 0:
+            if size <= PIECE_BYTES:
                 yield source.take(size, what)
-            elif size > 0:
-                yield from source.stream(size, what)
-            elif size < 0:
-                raise source.damaged(f"a chunk of {what} cannot be {size} bytes long")
             else:
-                self.ended = True
+                yield from source.stream(size, what)
+
+    def _next_size(self) -> int:
+        """Return the size of the next chunk, 0 at the end."""
+        if self.ended:
+            return 0
+        size = self._source.integer(self._what_size)
+        if size < 0:
+            raise self._source.damaged(f"a chunk of {self._what} cannot be {size} bytes long")
+        self.ended = size == 0
+        return size
 
 
 def _finished(stream: Decompressor) -> Iterator[bytes]:
     stream.finish()
     yield from ()
-
-
-def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size >= _GATHERED_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
 
 
 class TableBlock:
@@ -111,6 +109,10 @@ class TableBlock:
         """
         return self._body.pieces()
 
+    def stored_chunks(self) -> Iterator[bytes]:
+        """Yield the data as they are stored, chunk by chunk; once only, and instead of `chunks`."""
+        return self._body.stored_chunks()
+
     def skip(self) -> None:
         """Read past what is left of the block, without decompressing it."""
         if not self._body.ended:
@@ -127,6 +129,10 @@ class LargeObject:
     def chunks(self) -> Iterator[bytes]:
         """Yield its content, decompressed; once only, and before the next object is asked for."""
         return self._body.pieces()
+
+    def stored_chunks(self) -> Iterator[bytes]:
+        """Yield it as it is stored, chunk by chunk; once only, and instead of `chunks`."""
+        return self._body.stored_chunks()
 
 
 class LargeObjectsBlock:
@@ -188,6 +194,8 @@ class ArchiveReader:
         toc = read_toc(self._source, self.header)
         #: In the order of the archive.
         self.entries: tuple[TocEntry, ...] = toc.entries
+        #: The same as they were written.
+        self.raw_entries: tuple[RawEntry, ...] = toc.raw
         #: Of text and data, by PostgreSQL's name.
         self.encoding: str = toc.encoding
         self._open_stream = decompressor_for(self.header.compression, decompressors)
@@ -225,7 +233,7 @@ class ArchiveReader:
         source = self._source
         begin = source.offset
         kind = source.byte("the type of a data block")
-        if kind not in (_BLOCK_DATA, _BLOCK_LARGE_OBJECTS):
+        if kind not in (BLOCK_DATA, BLOCK_LARGE_OBJECTS):
             raise source.damaged(f"a data block was expected, and {kind} is no type of one")
         dump_id = source.integer("the number of a data block")
         entry = self._waiting.pop(dump_id, None)
@@ -237,10 +245,10 @@ class ArchiveReader:
                 f"the data of {_named(entry)} are at byte {begin}, "
                 f"and the entry says {entry.offset}"
             )
-        if (kind == _BLOCK_LARGE_OBJECTS) != (entry.description == "BLOBS"):
+        if (kind == BLOCK_LARGE_OBJECTS) != (entry.description == "BLOBS"):
             raise source.damaged(f"the data block of {_named(entry)} is of the wrong type")
         self._found[dump_id] = begin
-        if kind == _BLOCK_LARGE_OBJECTS:
+        if kind == BLOCK_LARGE_OBJECTS:
             return LargeObjectsBlock(entry, source, self._open_stream)
         body = _Body(source, f"the data of {_named(entry)}", self._open_stream)
         return TableBlock(entry, body, readable=self._open_stream is not None)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum, StrEnum, unique
 
+from alexandria_backup.archive.raw_toc import RawEntry, RawHeader
+
 
 @unique
 class Compression(StrEnum):
@@ -47,8 +49,6 @@ class ArchiveHeader:
 
     #: Of the format, such as `(1, 15, 0)`.
     version: tuple[int, int, int]
-    int_size: int
-    offset_size: int
     compression: Compression
     #: By the clock and in the time zone of the machine that dumped, which is not recorded: naive.
     created: datetime
@@ -57,6 +57,8 @@ class ArchiveHeader:
     server_version: str
     #: Of the pg_dump that wrote the archive.
     dump_version: str
+    #: The same as it was written.
+    raw: RawHeader
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,5 +104,7 @@ class TableOfContents:
     """All entries, in the order in which they are restored, and the encoding of text and data."""
 
     entries: tuple[TocEntry, ...]
+    #: The same as they were written.
+    raw: tuple[RawEntry, ...]
     #: PostgreSQL's name of it, such as `UTF8`.
     encoding: str
