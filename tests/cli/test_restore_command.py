@@ -67,7 +67,7 @@ def test_the_kept_database_is_dropped_only_after_a_snapshot_of_it(site: Site) ->
     damage(site)
     broken_rows = site.value("SELECT count(*) FROM track")
     site.run("restore", "latest", "--yes", "--json")
-    (run,) = [r.run for r in site.wiring().runs() if r.runbook == "restore"]
+    (run,) = [r.run for r in site.wiring().runs.all() if r.runbook == "restore"]
     accepted = json.loads(site.run("run", "accept", run, "--yes", "--json").stdout.splitlines()[-1])
     taken = accepted["result"]["state"]["snapshot"]
     verified = site.run("snapshot", "verify", taken)

@@ -73,8 +73,8 @@ def live_is_whole(site: Site, *wholes: dict[str, str]) -> None:
 
 def end(site: Site, runbook: str, ending: str) -> str:
     """Resume or abort the run that waits; return its id."""
-    (run,) = [r.run for r in site.wiring().runs() if r.run.startswith(f"{runbook}-")]
-    last = site.wiring().journal(run).last
+    (run,) = [r.run for r in site.wiring().runs.all() if r.run.startswith(f"{runbook}-")]
+    last = site.wiring().runs.journal(run).last
     if last.over:
         assert last.phase is Phase.FINISHED
         return run
@@ -97,7 +97,7 @@ def check_restore(site: Site, seq: int, moment: str, ending: str) -> None:
         good["public.written_since"] = "0:0"
 
     run = end(site, "restore", ending)
-    finished = site.wiring().journal(run).last.phase is Phase.FINISHED
+    finished = site.wiring().runs.journal(run).last.phase is Phase.FINISHED
     assert finished or ending == "abort"
     assert site.fingerprint() == (good if finished else broken)
     assert swapped or site.schema_text() == good_schema
@@ -157,7 +157,7 @@ def check_rollback(site: Site, seq: int, moment: str, ending: str) -> None:
     live_is_whole(site, good, broken)
 
     run = end(site, "rollback", ending)
-    finished = site.wiring().journal(run).last.phase is Phase.FINISHED
+    finished = site.wiring().runs.journal(run).last.phase is Phase.FINISHED
     assert site.fingerprint() == (broken if finished else good)
     assert site.platform_log[-1:] == ["start"]
     assert len(site.databases()) == 2

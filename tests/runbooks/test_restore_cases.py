@@ -271,7 +271,7 @@ def test_what_was_replaced_can_be_dropped_although_it_subscribes(subscribed: Sit
     snapshot(site)
     wreck(site)
     assert site.run("restore", "latest", "--yes").returncode == 3
-    (run,) = [r.run for r in site.wiring().runs() if r.runbook == "restore"]
+    (run,) = [r.run for r in site.wiring().runs.all() if r.runbook == "restore"]
     accepted = site.run("run", "accept", run, "--yes")
     assert accepted.returncode == 3, accepted.stderr
     # The publisher keeps WAL for the slot until somebody drops it there.
@@ -321,7 +321,7 @@ def test_a_replication_slot_is_named_because_it_stays_behind(site: Site) -> None
         assert slot in restored.stdout + restored.stderr
         where = "SELECT database FROM pg_replication_slots WHERE slot_name = %s"
         assert site.value(where, slot) != site.database
-        (run,) = [r.run for r in site.wiring().runs() if r.runbook == "restore"]
+        (run,) = [r.run for r in site.wiring().runs.all() if r.runbook == "restore"]
         accepted = site.run("run", "accept", run, "--yes")
         assert accepted.returncode in {0, 3}, accepted.stderr
         # It is dropped with the database, and that must have been said.
@@ -459,8 +459,8 @@ def test_settings_of_roles_come_back_onto_a_server_that_lost_the_database(site: 
 
 
 def steps_done(site: Site) -> list[str | None]:
-    (run,) = [r.run for r in site.wiring().runs() if r.runbook == "restore"]
-    lines = site.wiring().journal(run).transitions
+    (run,) = [r.run for r in site.wiring().runs.all() if r.runbook == "restore"]
+    lines = site.wiring().runs.journal(run).transitions
     return [line.step for line in lines if line.phase is Phase.DONE]
 
 

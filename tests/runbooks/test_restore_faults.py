@@ -181,7 +181,7 @@ def test_a_state_folder_that_fills_up_during_a_restore_loses_nothing(
     assert "no space left" in restored.stderr.lower()
     assert "Traceback" not in restored.stderr
     disk.make_room()
-    for run in site.wiring().runs():
+    for run in site.wiring().runs.all():
         if run.status == "waits":
             ended = site.run("run", "abort", run.run)
             assert ended.returncode == 0, ended.stderr
@@ -517,7 +517,7 @@ def mortal_server(server_folder: Path) -> Iterator[EmbeddedServer]:
 
 def end_well(site: Site, ending: str, good: Good, broken: Good) -> None:
     """End the run that waits, if one does, and assert that the application has a whole database."""
-    for run in site.wiring().runs():
+    for run in site.wiring().runs.all():
         if run.status == "waits":
             ended = site.run("run", ending, run.run, *(["--yes"] if ending == "resume" else []))
             assert ended.returncode in {0, 3}, ended.stderr

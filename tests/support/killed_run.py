@@ -16,7 +16,7 @@ from alexandria_backup.events import discard
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.storage.local import LocalStore
-from alexandria_backup.wiring import Wiring
+from alexandria_backup.wiring.wiring import Wiring
 
 
 class DeadlyStore(LocalStore):
@@ -52,24 +52,24 @@ def main() -> None:
     wiring = Wiring.load(
         config=Path(config), environ={}, cwd=Path(config).parent, dsn_file=None, emit=discard
     )
-    state_dir = wiring.settings.state_dir
+    state_dir = wiring.rooms.settings.state_dir
     state_dir.mkdir(exist_ok=True)
     if moment == "session":
         os.environ["SESSIONS_LEFT"] = seq
-        given = wiring.servers
+        given = wiring.rooms.servers
         deadly = DeadlyServers(
             application=given.application,
             administrator=given.administrator,
             timeouts=given.timeouts,
         )
-        object.__setattr__(wiring, "servers", deadly)
+        object.__setattr__(wiring.rooms, "servers", deadly)
     else:
         # The state folder alone: a journal that another machine does not have must do.
-        object.__setattr__(wiring, "state", DeadlyStore(state_dir, runbook, int(seq), moment))
+        object.__setattr__(wiring.rooms, "state", DeadlyStore(state_dir, runbook, int(seq), moment))
     if runbook == "rollback":
-        wiring.rollback(None, plan=False).run(lambda _: None)
+        wiring.restores.rollback(None, plan=False).run(lambda _: None)
     else:
-        wiring.restore(
+        wiring.restores.restore(
             "latest",
             to_database=None,
             stop_first=False,

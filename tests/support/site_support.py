@@ -24,7 +24,7 @@ from psycopg import sql
 from alexandria_backup.cli.main import invoke
 from alexandria_backup.events import Emit, Event
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.wiring import Wiring
+from alexandria_backup.wiring.wiring import Wiring
 
 CHINOOK_TABLES = 11
 CHINOOK_ROWS = 15_607

@@ -20,7 +20,7 @@ def command(
 ) -> None:
     """Recompute every row's HMAC and follow every link; name what is wrong, by id."""
     invocation = invocation_of(context)
-    report = invocation.wiring(json=json, dsn_file=dsn_file).audit(snapshot)
+    report = invocation.wiring(json=json, dsn_file=dsn_file).audits.verify(snapshot)
     if report is None:
         raise AuditUnverified(
             "no audit table was found", hint="set `[audit] table` to `schema.name`"

@@ -5,7 +5,7 @@ from alexandria_backup.runbooks.procedure import RunSummary
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.snapshot import SnapshotState
 from alexandria_backup.runbooks.step import RunState
-from alexandria_backup.wiring import Wiring
+from alexandria_backup.wiring.wiring import Wiring
 
 
 def finish(invocation: Invocation, wiring: Wiring, summary: RunSummary[RunState]) -> None:
@@ -18,6 +18,6 @@ def finish(invocation: Invocation, wiring: Wiring, summary: RunSummary[RunState]
     invocation.warnings += summary.state.warnings
     state = summary.state
     if isinstance(state, SnapshotState):
-        wiring.require_chain(state.chain, f"`{state.snapshot}`")
+        wiring.audits.require(state.chain, f"`{state.snapshot}`")
     elif isinstance(state, RestoreState) and state.source and not state.request.accept_chain:
-        wiring.require_chain(state.source.chain, f"`{state.source.snapshot}`")
+        wiring.audits.require(state.source.chain, f"`{state.source.snapshot}`")

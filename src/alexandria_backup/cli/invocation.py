@@ -10,7 +10,7 @@ import typer
 
 from alexandria_backup.cli.renderers import JsonRenderer, Renderer, TextRenderer
 from alexandria_backup.events import Event, Warned
-from alexandria_backup.wiring import Wiring
+from alexandria_backup.wiring.wiring import Wiring
 
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON: one document, or one line per event.")

@@ -39,7 +39,7 @@ def command(
     """Restore a snapshot: load it beside the live database, prove it, then swap by name."""
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
-    restore = wiring.restore(
+    restore = wiring.restores.restore(
         snapshot,
         to_database=to_database,
         stop_first=stop_first,

@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Swap the database that a restore replaced back in; the one in use now is kept."""
     invocation = invocation_of(context)
-    rollback = invocation.wiring(json=json, dsn_file=dsn_file).rollback(run, plan=plan)
+    rollback = invocation.wiring(json=json, dsn_file=dsn_file).restores.rollback(run, plan=plan)
     if plan:
         steps = rollback.plan()
         invocation.renderer.result(steps, plan_text(steps))

@@ -11,5 +11,5 @@ def command(
 ) -> None:
     """Undo everything that a killed or stopped run has done, in reverse order."""
     invocation = invocation_of(context)
-    summary = invocation.wiring(json=json, dsn_file=dsn_file).abort(run)
+    summary = invocation.wiring(json=json, dsn_file=dsn_file).runs.abort(run)
     invocation.renderer.result(summary, summary_text(summary))

@@ -23,7 +23,7 @@ def command(
 ) -> None:
     """Drop the database that a run kept, after a snapshot of it; there is no rollback then."""
     invocation = invocation_of(context)
-    accept = invocation.wiring(json=json, dsn_file=dsn_file).accept(run, discard=discard)
+    accept = invocation.wiring(json=json, dsn_file=dsn_file).restores.accept(run, discard=discard)
     if plan:
         steps = accept.plan()
         invocation.renderer.result(steps, plan_text(steps))

@@ -19,6 +19,6 @@ def command(
     """Go on with a run that was killed or stopped, also from another machine."""
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
-    summary = wiring.resume(run, confirm_any(invocation, yes=yes))
+    summary = wiring.runs.resume(run, confirm_any(invocation, yes=yes))
     invocation.renderer.result(summary, summary_text(summary))
     finish(invocation, wiring, summary)

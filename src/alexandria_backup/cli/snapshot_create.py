@@ -26,7 +26,7 @@ def command(
     """Dump the database into one `.pgdump` file, read it back in full, and record what is in it."""
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
-    create = wiring.snapshot(file=file, kind=kind, note=note)
+    create = wiring.snapshots.create(file=file, kind=kind, note=note)
     if plan:
         steps = create.plan()
         invocation.renderer.result(steps, plan_text(steps))

@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """List the snapshots, oldest first, with age, status and audit verdict."""
     invocation = invocation_of(context)
-    lines = [Line.of(entry) for entry in invocation.wiring(json=json).snapshots(location).all()]
+    lines = [Line.of(entry) for entry in invocation.wiring(json=json).snapshots.all(location)]
     table = Table(
         "id", "age", "kind", "database", "size", "rows", "status", "audit", box=None, pad_edge=False
     )

@@ -19,7 +19,7 @@ def command(
 ) -> None:
     """Show what a snapshot's manifest says: versions, sizes, digests, tables, audit chain."""
     invocation = invocation_of(context)
-    entry = invocation.wiring(json=json).entry(snapshot)
+    entry = invocation.wiring(json=json).snapshots.entry(snapshot)
     if entry.manifest is None:
         raise SnapshotDamaged(
             f"`{entry.id}` has no manifest that can be read: {entry.problem or 'there is none'}",

@@ -18,7 +18,7 @@ def command(
     """Read every byte of a snapshot; say what is in it and whether it is what was recorded."""
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json)
-    verdict = wiring.verify(snapshot)
+    verdict = wiring.snapshots.verify(snapshot)
     lines = [
         f"{verdict.snapshot}: {verdict.verdict}",
         f"read   {amount(verdict.bytes, 'bytes')}, sha256 {verdict.sha256}",
@@ -28,4 +28,4 @@ def command(
     invocation.renderer.result(verdict, "\n".join(lines))
     for reason in verdict.not_verified:
         invocation.emit(Warned(message=reason))
-    wiring.require_chain(verdict.chain, f"`{verdict.snapshot}`")
+    wiring.audits.require(verdict.chain, f"`{verdict.snapshot}`")

@@ -27,7 +27,7 @@ from alexandria_backup.postgres.identifiers import quote_literal
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks.doctor import Status
 from alexandria_backup.secret import Secret
-from alexandria_backup.wiring import Wiring
+from alexandria_backup.wiring.wiring import Wiring
 
 DEFAULT_ROWS = 200_000
 #: The application's role and database: an ordinary role, as in production.
@@ -203,7 +203,7 @@ class Story:
         self._play("restore latest", lambda: self._restore(before))
         self._play("rollback", lambda: self._roll(broken))
         self._play("rollback again: forward", lambda: self._roll(before))
-        report = self.stage.wiring().audit(None)
+        report = self.stage.wiring().audits.verify(None)
         expect(report is not None and report.exit_code is ExitCode.DONE, "the chain is whole again")
         chain = str(report.status) if report else ""
         return Outcome(scenes=tuple(self.scenes), chain=chain, kept_in=kept_in)
@@ -223,7 +223,7 @@ class Story:
             made = fill(session, rows=rows, seed=_SEED, key=key, emit=self.emit)
         control.start(stage.application, writes_per_second=_WRITES_PER_SECOND)
         stage.write_settings()
-        probe = stage.wiring().application.probe
+        probe = stage.wiring().rooms.application.probe
         expect(probe is not None and probe.is_ready(), "`/ready` answers 200")
         told = probe.license() if probe else None
         expect(told is not None and not told.missing, "`/license` shows tier, seats and expiry")
@@ -240,8 +240,10 @@ class Story:
 
     def _snapshot(self) -> Scene:
         wiring = self.stage.wiring()
-        summary = wiring.snapshot(file=None, kind=SnapshotKind.MANUAL, note="demo").run(accept)
-        listed = wiring.snapshots().all()
+        summary = wiring.snapshots.create(file=None, kind=SnapshotKind.MANUAL, note="demo").run(
+            accept
+        )
+        listed = wiring.snapshots.all()
         taken = summary.state
         expect([entry.id for entry in listed] == [taken.snapshot], "the snapshot is listed")
         expect(listed[0].status == "read back", "the snapshot was read back")
@@ -272,7 +274,7 @@ class Story:
         )
 
     def _verify_names(self, edited: str) -> Scene:
-        report = self.stage.wiring().audit(None)
+        report = self.stage.wiring().audits.verify(None)
         expect(report is not None, "there is an audit chain")
         if report is None:
             return scene("")
@@ -282,7 +284,7 @@ class Story:
         return scene(named[0].describe(), rows=report.rows)
 
     def _restore(self, expected: Fingerprint) -> Scene:
-        procedure = self.stage.wiring().restore(
+        procedure = self.stage.wiring().restores.restore(
             "latest",
             to_database=None,
             stop_first=False,
@@ -307,7 +309,7 @@ class Story:
         )
 
     def _roll(self, expected: Fingerprint) -> Scene:
-        summary = self.stage.wiring().rollback(None, plan=False).run(accept)
+        summary = self.stage.wiring().restores.rollback(None, plan=False).run(accept)
         expect(summary.outcome == "done", f"the rollback is done, and not {summary.outcome}")
         self._expect_data(expected)
         return scene(f"`{summary.state.of_run}` swapped back", downtime=summary.downtime_seconds)
@@ -315,7 +317,7 @@ class Story:
     def _expect_data(self, expected: Fingerprint) -> None:
         found = self._fingerprint()
         expect(found == expected, f"the data are {expected}, and not {found}")
-        probe = self.stage.wiring().application.probe
+        probe = self.stage.wiring().rooms.application.probe
         expect(probe is not None and probe.is_ready(), "the application is ready")
 
     def _fingerprint(self) -> Fingerprint:

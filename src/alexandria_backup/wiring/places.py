@@ -1,0 +1,58 @@
+"""What a typed name means: `latest`, an id, a path, a URL."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexandria_backup.errors import SettingsInvalid
+from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
+from alexandria_backup.runbooks.verify import warn_of_newer
+from alexandria_backup.storage.locate import split_location
+from alexandria_backup.wiring.rooms import Rooms
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where snapshots lie, as a person names them."""
+
+    rooms: Rooms
+
+    def snapshots(self, location: str | None = None) -> FileSnapshots:
+        """Return the snapshots of a place, or of the repository; raises SettingsInvalid."""
+        store = self.rooms.store(location) if location else self.rooms.repository
+        if store is None:
+            raise SettingsInvalid(
+                "no repository is set",
+                hint="export ALEXANDRIA_REPOSITORY=/var/backups/alexandria",
+            )
+        return FileSnapshots(store=store, trusted=self.rooms.trusted_keys)
+
+    def latest(self) -> SnapshotEntry:
+        """Return the newest snapshot of this application and database; raises SnapshotMissing."""
+        return self.snapshots().latest(
+            application=self.rooms.settings.application.name,
+            database=self.rooms.servers.database,
+        )
+
+    def locate(self, name: str) -> tuple[str, str]:
+        """Return store and archive of `latest`, of an id in the repository, or of a file."""
+        if name == "latest":
+            entry = self.latest()
+            warn_of_newer(self.snapshots(), entry, self.rooms.emit)
+            return self.snapshots().store.url, entry.archive
+        if "/" in name or Path(name).is_file():
+            return _absolute(split_location(name))
+        return self.snapshots().store.url, self.snapshots().find(name).archive
+
+
+def target(file: str) -> tuple[str, str | None]:
+    """Return store and name of `--file`; no name where it is a folder or a prefix."""
+    if file.endswith("/") or Path(file).is_dir():
+        return _absolute((file, ""))[0], None
+    return _absolute(split_location(file))
+
+
+def _absolute(location: tuple[str, str]) -> tuple[str, str]:
+    """Make a path absolute: a journal must mean the same place from every folder."""
+    store, name = location
+    is_path = "://" not in store and not store.startswith("memory:")
+    return (str(Path(store).expanduser().absolute()) if is_path else store), name

@@ -1,0 +1,137 @@
+"""Restoring, swapping back, and accepting what was restored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alexandria_backup.runbooks import accept as accepting
+from alexandria_backup.runbooks import restore as restoring
+from alexandria_backup.runbooks import rollback as rolling_back
+from alexandria_backup.runbooks.accept import SafetyTaker
+from alexandria_backup.runbooks.journal import Transition, read_state
+from alexandria_backup.runbooks.procedure import Procedure, refuse_unfinished
+from alexandria_backup.runbooks.restore_prepare import RestoreParts
+from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState
+from alexandria_backup.runbooks.step import Runbook
+from alexandria_backup.runbooks.switch import SwitchState, refuse_other_server
+from alexandria_backup.wiring.places import Places
+from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, database_lock, new_run
+from alexandria_backup.wiring.snapshots import Snapshots
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restores:
+    """What `alexandria restore`, `rollback` and `run accept` do."""
+
+    rooms: Rooms
+    places: Places
+    snapshots: Snapshots
+
+    @property
+    def rebuild(self) -> Mapping[str, Rebuild]:
+        """How each runbook of this family is built from its journal."""
+        return {
+            restoring.NAME: self._stopped_restore,
+            rolling_back.NAME: lambda _: Rebuilt(
+                runbook=self._rollback_runbook(compare=True), guard=self._same_server
+            ),
+            accepting.NAME: lambda _: Rebuilt(runbook=self._accept_runbook()),
+        }
+
+    def restore(
+        self,
+        name: str,
+        *,
+        to_database: str | None,
+        stop_first: bool,
+        no_owner: bool,
+        yes_different: bool,
+        accept_chain: bool,
+        jobs: int | None,
+        reason: str | None,
+    ) -> Procedure[RestoreState]:
+        """Return the restore of a snapshot: an id or `latest` of the repository, or a file."""
+        location, archive = self.places.locate(name)
+        request = RestoreRequest(
+            store=location,
+            archive=archive,
+            to_database=to_database,
+            stop_first=stop_first,
+            no_owner=no_owner,
+            yes_different=yes_different,
+            accept_chain=accept_chain,
+            jobs=jobs or self.rooms.settings.database.jobs,
+            reason=reason,
+        )
+        state = RestoreState(
+            run=new_run(restoring.NAME), target=self.rooms.servers.database, request=request
+        )
+        return begin(
+            self.rooms, self._restore_runbook(request), state, lock=database_lock(self.rooms)
+        )
+
+    def rollback(self, of_run: str | None, *, plan: bool) -> Procedure[rolling_back.RollbackState]:
+        """Return the swap back to what a run has kept."""
+        state = rolling_back.RollbackState(
+            run=new_run(rolling_back.NAME), target=self.rooms.servers.database, of_run=of_run
+        )
+        runbook = self._rollback_runbook(compare=not plan)
+        return begin(self.rooms, runbook, state, lock=database_lock(self.rooms))
+
+    def accept(self, of_run: str, *, discard: bool) -> Procedure[accepting.AcceptState]:
+        """Return the dropping of what a run has kept."""
+        refuse_unfinished(of_run, self.rooms.journal_stores, self.rooms.emit)
+        state = accepting.AcceptState(
+            run=new_run(accepting.NAME),
+            target=self.rooms.servers.database,
+            of_run=of_run,
+            discard=discard,
+        )
+        return begin(self.rooms, self._accept_runbook(), state, lock=database_lock(self.rooms))
+
+    def _restore_runbook(self, request: RestoreRequest) -> Runbook[RestoreState]:
+        settings = self.rooms.settings
+        parts = RestoreParts(
+            servers=self.rooms.servers,
+            application=self.rooms.application,
+            snapshots=self.places.snapshots(request.store),
+            chain=self.rooms.chain,
+            tools=self.rooms.tools,
+            safety=self._safety,
+            checks=settings.application.checks,
+            server_free_bytes=settings.database.server_free_space,
+            fence_patience_s=settings.database.fence_timeout_s,
+            emit=self.rooms.emit,
+        )
+        return restoring.restore_runbook(
+            parts, beside=request.to_database is not None, stop_first=request.stop_first
+        )
+
+    def _rollback_runbook(self, *, compare: bool) -> Runbook[rolling_back.RollbackState]:
+        return rolling_back.rollback_runbook(
+            rolling_back.RollbackParts(
+                servers=self.rooms.servers,
+                application=self.rooms.application,
+                fence_patience_s=self.rooms.settings.database.fence_timeout_s,
+                compare=compare,
+                emit=self.rooms.emit,
+            )
+        )
+
+    def _accept_runbook(self) -> Runbook[accepting.AcceptState]:
+        return accepting.accept_runbook(
+            accepting.AcceptParts(
+                servers=self.rooms.servers, safety=self._safety, emit=self.rooms.emit
+            )
+        )
+
+    @property
+    def _safety(self) -> SafetyTaker | None:
+        return self.snapshots.take_safety if self.rooms.settings.repository else None
+
+    def _stopped_restore(self, last: Transition) -> Rebuilt[RestoreState]:
+        runbook = self._restore_runbook(read_state(RestoreState, last).request)
+        return Rebuilt(runbook=runbook, guard=self._same_server)
+
+    def _same_server(self, state: SwitchState) -> None:
+        refuse_other_server(self.rooms.servers, state)

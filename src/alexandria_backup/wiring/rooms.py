@@ -1,0 +1,142 @@
+"""What the settings make of each room: servers, application, stores, chain, keys, tools.
+
+Everything is built when it is asked for, so that a command that needs no database works without
+one.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from alexandria_backup.audit.key import AuditKey
+from alexandria_backup.audit.recipe import recipe_named
+from alexandria_backup.credentials.local import EnvironmentSource, FileSource
+from alexandria_backup.credentials.source import FoundDsn, find_dsn
+from alexandria_backup.errors import SettingsInvalid
+from alexandria_backup.events import Emit
+from alexandria_backup.platforms.readiness import ReadinessProbe
+from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
+from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
+from alexandria_backup.postgres.connect import Timeouts
+from alexandria_backup.runbooks.chain_reader import ChainReader
+from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.switch import Application
+from alexandria_backup.sealing.signing import SigningKey, TrustedKey
+from alexandria_backup.settings.model import Settings
+from alexandria_backup.storage.local import LocalStore
+from alexandria_backup.storage.locate import is_missing_folder, open_store
+from alexandria_backup.storage.retry import RetryingStore
+from alexandria_backup.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rooms:
+    """Settings, and the objects that stand for them."""
+
+    settings: Settings
+    emit: Emit
+    #: The option that goes before every other source of the DSN.
+    dsn_file: Path | None = None
+
+    @cached_property
+    def found_dsn(self) -> FoundDsn:
+        """The application's DSN and where it was found."""
+        database = self.settings.database
+        return find_dsn(
+            (
+                FileSource(given_as="--dsn-file", path=self.dsn_file, emit=self.emit),
+                EnvironmentSource(variable="ALEXANDRIA_DSN", value=self.settings.dsn),
+                FileSource(given_as="[database] dsn_file", path=database.dsn_file, emit=self.emit),
+            )
+        )
+
+    @cached_property
+    def servers(self) -> Servers:
+        """The application's server."""
+        database = self.settings.database
+        administrator = FileSource(
+            given_as="[database] admin_dsn_file", path=database.admin_dsn_file, emit=self.emit
+        )
+        return Servers(
+            application=self.found_dsn.dsn,
+            administrator=find_dsn((administrator,)).dsn if administrator.configured() else None,
+            timeouts=Timeouts(connect=database.connect_timeout_s, lock=database.lock_timeout_s),
+        )
+
+    @cached_property
+    def application(self) -> Application:
+        """The application and what runs it."""
+        settings = self.settings.application
+        probe = ReadinessProbe(url=settings.url, ca_file=settings.ca_file) if settings.url else None
+        return Application(
+            platform=UnmanagedPlatform(
+                stop_command=settings.stop_command,
+                start_command=settings.start_command,
+                timeout_s=settings.command_timeout_s,
+            ),
+            probe=probe,
+            patience_s=settings.ready_timeout_s,
+        )
+
+    def store(self, location: str) -> ObjectStore:
+        """Open the store at a path or URL; raises SettingsInvalid for what is neither."""
+        return RetryingStore(open_store(location))
+
+    @cached_property
+    def repository(self) -> ObjectStore | None:
+        """The store of the settings; None where none is set."""
+        return self.store(self.settings.repository) if self.settings.repository else None
+
+    @cached_property
+    def state(self) -> ObjectStore:
+        """The folder in which this machine keeps journals."""
+        folder = self.settings.state_dir
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsInvalid(
+                f"the state folder `{folder}` cannot be made: {error.strerror}",
+                hint="export ALEXANDRIA_STATE_DIR=…   # a folder that this user can write",
+            ) from error
+        return LocalStore(folder)
+
+    @property
+    def journal_stores(self) -> tuple[ObjectStore, ...]:
+        """Where journals are kept: on this machine, and in the repository."""
+        named = self.settings.repository
+        # A folder that is not there yet holds no journals; whoever needs it will say so.
+        if self.repository is None or (named and is_missing_folder(named)):
+            return (self.state,)
+        return (self.state, self.repository)
+
+    @cached_property
+    def chain(self) -> ChainReader:
+        """Recipe and key of the audit chain."""
+        audit = self.settings.audit
+        return ChainReader(
+            recipe=recipe_named(audit.recipe),
+            key=AuditKey.load(audit.key_file, audit.key_encoding) if audit.key_file else None,
+            table=_qualified(audit.table) if audit.table else None,
+        )
+
+    @cached_property
+    def signing_key(self) -> SigningKey | None:
+        """The key that signs manifests; None where none is set."""
+        signing = self.settings.signing
+        if signing.key_file is None:
+            return None
+        return SigningKey.load(signing.key_file, name=signing.key_name)
+
+    @cached_property
+    def trusted_keys(self) -> tuple[TrustedKey, ...]:
+        """The keys whose signatures are accepted; raises SettingsInvalid for what is none."""
+        return tuple(TrustedKey.parse(text) for text in self.settings.signing.trusted_keys)
+
+    def tools(self, server_major: int) -> ClientTools:
+        """Return PostgreSQL's programs for a server of this major version."""
+        return find_client_tools(server_major, configured=self.settings.database.client_tools)
+
+
+def _qualified(table: str) -> tuple[str, str]:
+    schema, _, name = table.rpartition(".")
+    return schema or "public", name

@@ -1,0 +1,68 @@
+"""One object from which the commands and the demo take what they work with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from alexandria_backup.events import Emit
+from alexandria_backup.runbooks.doctor import Finding, examine
+from alexandria_backup.settings.loading import load
+from alexandria_backup.wiring.audits import Audits
+from alexandria_backup.wiring.doctor import doctor_parts
+from alexandria_backup.wiring.places import Places
+from alexandria_backup.wiring.restores import Restores
+from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.runs import Runs
+from alexandria_backup.wiring.snapshots import Snapshots
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The rooms, and one family of procedures per noun of the command line."""
+
+    rooms: Rooms
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        config: Path | None,
+        environ: Mapping[str, str],
+        cwd: Path,
+        dsn_file: Path | None,
+        emit: Emit,
+    ) -> "Wiring":
+        """Load the settings; raises SettingsInvalid."""
+        loaded = load(config=config, environ=environ, cwd=cwd)
+        return cls(Rooms(settings=loaded.settings, emit=emit, dsn_file=dsn_file))
+
+    @cached_property
+    def places(self) -> Places:
+        """What a typed name means."""
+        return Places(self.rooms)
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        """Taking snapshots, looking at them, reading them back."""
+        return Snapshots(rooms=self.rooms, places=self.places)
+
+    @cached_property
+    def restores(self) -> Restores:
+        """Restoring, swapping back, accepting."""
+        return Restores(rooms=self.rooms, places=self.places, snapshots=self.snapshots)
+
+    @cached_property
+    def audits(self) -> Audits:
+        """Verifying the audit chain."""
+        return Audits(rooms=self.rooms, places=self.places)
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs of the past, and those that stopped; a new family adds its runbooks here."""
+        rebuild = {**self.snapshots.rebuild, **self.restores.rebuild}
+        return Runs(rooms=self.rooms, rebuild=rebuild)
+
+    def doctor(self) -> tuple[Finding, ...]:
+        """Check everything that can be checked beforehand."""
+        return examine(doctor_parts(self.rooms, self.places))
