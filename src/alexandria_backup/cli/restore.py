@@ -7,7 +7,8 @@ import typer
 from alexandria_backup.cli.confirmation import confirm_restore
 from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
-from alexandria_backup.cli.run_text import plan_text, restore_text
+from alexandria_backup.cli.plan_or_run import plan_or_run
+from alexandria_backup.cli.run_text import restore_text
 
 
 def command(
@@ -49,10 +50,12 @@ def command(
         jobs=jobs,
         reason=reason,
     )
-    if plan:
-        steps = restore.plan()
-        invocation.renderer.result(steps, plan_text(steps))
-        return
-    summary = restore.run(confirm_restore(invocation, yes=yes))
-    invocation.renderer.result(summary, restore_text(summary))
-    finish(invocation, wiring, summary)
+    summary = plan_or_run(
+        invocation,
+        restore,
+        plan=plan,
+        confirm=confirm_restore(invocation, yes=yes),
+        text=restore_text,
+    )
+    if summary is not None:
+        finish(invocation, wiring, summary)

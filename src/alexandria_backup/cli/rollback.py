@@ -6,7 +6,8 @@ import typer
 
 from alexandria_backup.cli.confirmation import confirm_rollback
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
-from alexandria_backup.cli.run_text import plan_text, rollback_text
+from alexandria_backup.cli.plan_or_run import plan_or_run
+from alexandria_backup.cli.run_text import rollback_text
 
 
 def command(
@@ -23,9 +24,10 @@ def command(
     """Swap the database that a restore replaced back in; the one in use now is kept."""
     invocation = invocation_of(context)
     rollback = invocation.wiring(json=json, dsn_file=dsn_file).restores.rollback(run, plan=plan)
-    if plan:
-        steps = rollback.plan()
-        invocation.renderer.result(steps, plan_text(steps))
-        return
-    summary = rollback.run(confirm_rollback(invocation, yes=yes))
-    invocation.renderer.result(summary, rollback_text(summary))
+    plan_or_run(
+        invocation,
+        rollback,
+        plan=plan,
+        confirm=confirm_rollback(invocation, yes=yes),
+        text=rollback_text,
+    )

@@ -6,7 +6,8 @@ import typer
 
 from alexandria_backup.cli.confirmation import confirm_accept
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
-from alexandria_backup.cli.run_text import plan_text, summary_text
+from alexandria_backup.cli.plan_or_run import plan_or_run
+from alexandria_backup.cli.run_text import summary_text
 
 
 def command(
@@ -24,9 +25,10 @@ def command(
     """Drop the database that a run kept, after a snapshot of it; there is no rollback then."""
     invocation = invocation_of(context)
     accept = invocation.wiring(json=json, dsn_file=dsn_file).restores.accept(run, discard=discard)
-    if plan:
-        steps = accept.plan()
-        invocation.renderer.result(steps, plan_text(steps))
-        return
-    summary = accept.run(confirm_accept(invocation, yes=yes))
-    invocation.renderer.result(summary, summary_text(summary))
+    plan_or_run(
+        invocation,
+        accept,
+        plan=plan,
+        confirm=confirm_accept(invocation, yes=yes),
+        text=summary_text,
+    )

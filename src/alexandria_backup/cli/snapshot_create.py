@@ -6,7 +6,8 @@ import typer
 
 from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, invocation_of
-from alexandria_backup.cli.run_text import plan_text, snapshot_text
+from alexandria_backup.cli.plan_or_run import plan_or_run
+from alexandria_backup.cli.run_text import snapshot_text
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 
 
@@ -27,10 +28,6 @@ def command(
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
     create = wiring.snapshots.create(file=file, kind=kind, note=note)
-    if plan:
-        steps = create.plan()
-        invocation.renderer.result(steps, plan_text(steps))
-        return
-    summary = create.run(lambda _: None)
-    invocation.renderer.result(summary, snapshot_text(summary))
-    finish(invocation, wiring, summary)
+    summary = plan_or_run(invocation, create, plan=plan, confirm=lambda _: None, text=snapshot_text)
+    if summary is not None:
+        finish(invocation, wiring, summary)

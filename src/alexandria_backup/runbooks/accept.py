@@ -13,7 +13,7 @@ from alexandria_backup.postgres.shadow import drop_database
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.runbooks.kept import find_kept, readable
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, Runbook, RunState, shell
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, RunState, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
 
 NAME = "accept"
@@ -63,11 +63,10 @@ def accept_runbook(parts: AcceptParts) -> Runbook[AcceptState]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindKept:
+class FindKept(ReadingStep):
     """Find the database that the run has kept, and what would go with it."""
 
     name: ClassVar[str] = "find"
-    changes: ClassVar[bool] = False
 
     parts: AcceptParts
 
@@ -96,10 +95,6 @@ class FindKept:
             }
         )
         return Done(found, f"`{kept.name}`")
-
-    def undo(self, state: AcceptState) -> AcceptState:
-        """Nothing was changed."""
-        return state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from alexandria_backup.copying.load_archive import (
     load_acting_entries,
     load_archive,
 )
-from alexandria_backup.copying.proof import ExpectedTable, prove_catalogue, prove_tables
+from alexandria_backup.copying.proof import prove_catalogue, prove_tables
 from alexandria_backup.errors import (
     AlexandriaError,
     ClientToolFailed,
@@ -46,7 +46,7 @@ from alexandria_backup.postgres.shadow import (
 from alexandria_backup.postgres.swap import name_of, who_is
 from alexandria_backup.runbooks.chain_reader import chain_seen
 from alexandria_backup.runbooks.restore_prepare import RestoreParts
-from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source, TableRows
+from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
@@ -187,7 +187,7 @@ class Prove:
         with self.parts.servers.session(_shadow_name(state), "prove") as shadow:
             proved = prove_tables(
                 shadow,
-                [_expected(table) for table in source.tables],
+                source.tables,
                 pinned=source.pinned_rendering,
                 encoding=source.encoding,
                 emit=self.parts.emit,
@@ -417,17 +417,6 @@ def _loading(
         entries=entries,
         options=LoadOptions(jobs=state.request.jobs, no_owner=state.request.no_owner),
         emit=parts.emit,
-    )
-
-
-def _expected(table: TableRows) -> ExpectedTable:
-    return ExpectedTable(
-        schema=table.schema_name,
-        name=table.name,
-        columns=table.columns,
-        rows=table.rows,
-        digest=table.digest,
-        complete=table.complete,
     )
 
 

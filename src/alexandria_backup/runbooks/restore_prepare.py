@@ -39,9 +39,9 @@ from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
-from alexandria_backup.runbooks.restore_state import RestoreState, Source, TableRows
+from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, shell
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
 from alexandria_backup.runbooks.switch import Application, DatabaseRef, license_before
 from alexandria_backup.runbooks.verify import vouch_for
 
@@ -81,11 +81,10 @@ class RestoreParts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Find:
+class Find(ReadingStep):
     """Find snapshot and database; read the archive to its end; say what will be given up."""
 
     name: ClassVar[str] = "find"
-    changes: ClassVar[bool] = False
 
     parts: RestoreParts
 
@@ -159,17 +158,12 @@ class Find:
                 )
                 return {}
 
-    def undo(self, state: RestoreState) -> RestoreState:
-        """Nothing was changed."""
-        return state
-
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(ReadingStep):
     """Check everything that could stop the restore half-way, before anything is changed."""
 
     name: ClassVar[str] = "check"
-    changes: ClassVar[bool] = False
 
     parts: RestoreParts
 
@@ -209,10 +203,6 @@ class Check:
             state.model_copy(update={"warnings": (*state.warnings, *warnings)}),
             "nothing forbids it",
         )
-
-    def undo(self, state: RestoreState) -> RestoreState:
-        """Nothing was changed."""
-        return state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,17 +262,7 @@ def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) ->
         database=read.header.database,
         server_version=read.header.server_version,
         dump_version=read.header.dump_version,
-        tables=tuple(
-            TableRows(
-                schema_name=table.schema,
-                name=table.name,
-                columns=table.columns,
-                rows=table.rows,
-                digest=table.digest,
-                complete=table.complete,
-            )
-            for table in read.expected_tables()
-        ),
+        tables=read.expected_tables(),
         defined=tuple(f"{t.schema}.{t.name}" for t in tables(read.entries)),
         without_data=tuple(f"{t.schema}.{t.name}" for t in tables_without_data(read.entries)),
         pg_restore=_oldest_reader(read.header.version),

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from alexandria_backup.copying.proof import ExpectedTable
 from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.switch import SwitchState
 
@@ -34,26 +35,6 @@ class RestoreRequest(_Value):
     reason: str | None = None
 
 
-class TableRows(_Value):
-    """A table of the archive, and what was counted in it."""
-
-    schema_name: str
-    name: str
-    #: The columns that the archive has data for, in its order.
-    columns: tuple[str, ...]
-    #: None where the archive's form does not let rows be counted.
-    rows: int | None
-    #: Order-independent digest of the rows; None where they could not be read.
-    digest: str | None
-    #: False where the archive may hold only part of the rows, as of an extension's own tables.
-    complete: bool = True
-
-    @property
-    def label(self) -> str:
-        """The name as people write it."""
-        return f"{self.schema_name}.{self.name}"
-
-
 class Source(_Value):
     """The archive: read in full before anything is created."""
 
@@ -68,7 +49,7 @@ class Source(_Value):
     database: str
     server_version: str
     dump_version: str
-    tables: tuple[TableRows, ...]
+    tables: tuple[ExpectedTable, ...]
     #: Every table that the archive defines or has rows for, as `schema.name`.
     defined: tuple[str, ...]
     #: Tables that the archive defines, and for which it has no data: they will be empty.

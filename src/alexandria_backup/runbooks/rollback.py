@@ -20,7 +20,7 @@ from alexandria_backup.runbooks.differences import count_tables, differences
 from alexandria_backup.runbooks.kept import find_kept, readable
 from alexandria_backup.runbooks.restore_state import GivenUp
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, Runbook
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook
 from alexandria_backup.runbooks.switch import (
     Application,
     DatabaseRef,
@@ -78,11 +78,10 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FindKept:
+class FindKept(ReadingStep):
     """Find the kept database and say which rows the way back gives up."""
 
     name: ClassVar[str] = "find"
-    changes: ClassVar[bool] = False
 
     parts: RollbackParts
 
@@ -128,10 +127,6 @@ class FindKept:
         )
         return Done(found, f"`{kept.name}`, kept by {kept.marker.run}")
 
-    def undo(self, state: RollbackState) -> RollbackState:
-        """Nothing was changed."""
-        return state
-
     def _compare(self, maintenance: Session, kept: str, target: str) -> tuple[GivenUp, ...]:
         if not self.parts.compare:
             return ()
@@ -144,11 +139,10 @@ class FindKept:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSwitch:
+class CheckSwitch(ReadingStep):
     """Check what could stop a swap half-way, before the application is stopped."""
 
     name: ClassVar[str] = "check"
-    changes: ClassVar[bool] = False
 
     parts: RollbackParts
 
@@ -168,7 +162,3 @@ class CheckSwitch:
             prechecks.refuse_foreign_sessions(maintenance, state.target)
         self.parts.application.platform.check()
         return Done(state, "nothing forbids it")
-
-    def undo(self, state: RollbackState) -> RollbackState:
-        """Nothing was changed."""
-        return state

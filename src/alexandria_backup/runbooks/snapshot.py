@@ -23,7 +23,7 @@ from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import describe
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, Runbook, RunState, shell
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, RunState, shell
 from alexandria_backup.sealing.signing import SigningKey
 
 NAME = "snapshot"
@@ -89,11 +89,10 @@ def snapshot_runbook(parts: SnapshotParts) -> Runbook[SnapshotState]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckSource:
+class CheckSource(ReadingStep):
     """Check that everything can be read and that there is room; choose the name."""
 
     name: ClassVar[str] = "check"
-    changes: ClassVar[bool] = False
 
     parts: SnapshotParts
 
@@ -133,10 +132,6 @@ class CheckSource:
             }
         )
         return Done(found, f"tables have {raw:,} bytes; `{name}`")
-
-    def undo(self, state: SnapshotState) -> SnapshotState:
-        """Nothing was changed."""
-        return state
 
     def _is_taken(self, name: str) -> bool:
         store = self.parts.snapshots.store

@@ -55,7 +55,7 @@ class Step(Protocol[S]):
 
     #: Unique within the runbook, lower case with hyphens: `create-shadow`.
     name: ClassVar[str]
-    #: False where `do` only reads: a failure then leaves nothing to undo.
+    #: False where `do` only reads, see `ReadingStep`; all others are skipped by `--plan`.
     changes: ClassVar[bool]
 
     def explain(self, state: S) -> Explanation:
@@ -69,6 +69,16 @@ class Step(Protocol[S]):
     def undo(self, state: S) -> S:
         """Take the step's work back; does nothing where there is nothing to take back."""
         ...
+
+
+class ReadingStep:
+    """Base of the steps that only read: `--plan` does them, and nothing is there to undo."""
+
+    changes: ClassVar[bool] = False
+
+    def undo(self, state: S) -> S:
+        """Nothing was changed."""
+        return state
 
 
 #: Asked once, after the steps that only read and before the first that changes anything.
