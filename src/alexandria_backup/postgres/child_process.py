@@ -111,6 +111,9 @@ class ChildProcess:
         hint = None
         if "server version mismatch" in self.messages.summary():
             hint = "install the client tools of the server's own major version"
+        elif "due to statement timeout" in self.messages.summary():
+            # That is how pg_dump's --lock-wait-timeout shows.
+            hint = "another session locks a table, or waits for a lock: try again when it is over"
         return ClientToolFailed(
             f"`{self.name}` ended with {how}: {self.messages.summary()}", hint=hint
         )

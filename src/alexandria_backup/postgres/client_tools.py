@@ -160,10 +160,32 @@ def dump(
     A block that ends without an exception before pg_dump has ended well raises ClientToolFailed:
     a part of a dump is none.
     """
+    with _writing(tools.pg_dump, dsn, options, purpose=purpose) as process:
+        yield process
+
+
+@contextmanager
+def dump_roles(tools: ClientTools, dsn: Dsn) -> Iterator[DumpProcess]:
+    """Run pg_dumpall for the roles of the server, without their passwords; see `dump`.
+
+    Managed services forbid the catalogue that holds the passwords, and they are not stored anyway.
+    Raises ClientToolsMissing where the installation has no pg_dumpall.
+    """
+    if not tools.pg_dumpall.exists():
+        raise ClientToolsMissing(f"there is no `pg_dumpall` in `{tools.bin_dir}`")
+    options = ("--roles-only", "--no-role-passwords")
+    with _writing(tools.pg_dumpall, dsn, options, purpose="roles") as process:
+        yield process
+
+
+@contextmanager
+def _writing(
+    program: Path, dsn: Dsn, options: Sequence[str], *, purpose: str
+) -> Iterator[DumpProcess]:
     with (
         child_environment(dsn, purpose=purpose) as environment,
         running(
-            [str(tools.pg_dump), *options, "--no-password", DATABASE_ARGUMENT],
+            [str(program), *options, "--no-password", DATABASE_ARGUMENT],
             variables=environment.variables,
             redact=dsn.redact,
             writes=True,

@@ -147,13 +147,28 @@ class Session:
         The session can do nothing else until the iterator is exhausted or closed; closing it
         early cancels the statement.
         """
+        with self.raw_copy(statement) as (_, copy):
+            for chunk in copy:
+                yield bytes(chunk)
+
+    @contextmanager
+    def raw_copy(
+        self, statement: str
+    ) -> Iterator[tuple[psycopg.Cursor[tuple[Any, ...]], psycopg.Copy]]:
+        """Run a COPY in psycopg's own terms, with its errors translated; for this room alone."""
         with (
             self._translated(),
             self._connection.cursor() as cursor,
             cursor.copy(statement.encode()) as copy,
         ):
-            for chunk in copy:
-                yield bytes(chunk)
+            yield cursor, copy
+
+    def copy_out_batches(self, statement: str, *, batch_bytes: int) -> "CopyOut":
+        """Return what `COPY … TO STDOUT` sends, in batches of `batch_bytes`, the last one shorter.
+
+        Batches are cut anywhere. The session can do nothing else until the last one is taken.
+        """
+        return CopyOut(self, statement, batch_bytes)
 
     def copy_in(self, statement: str, chunks: Iterable[bytes]) -> int:
         """Feed `COPY … FROM STDIN` with chunks, cut anywhere; return the number of rows.
@@ -202,6 +217,36 @@ class Session:
         except psycopg.Error as error:
             lost = self._connection.closed
             raise statement_failure(error, self.dsn, lost=lost) from error
+
+
+class CopyOut:
+    """What a COPY sends, in batches; `rows` is what the server says at the end."""
+
+    def __init__(self, session: Session, statement: str, batch_bytes: int) -> None:
+        self._session = session
+        self._statement = statement
+        self._batch_bytes = batch_bytes
+        #: Rows that were sent; -1 until the last one has come.
+        self.rows = -1
+
+    def __iter__(self) -> Iterator[bytes]:
+        waiting: list[bytes | bytearray | memoryview] = []
+        room = self._batch_bytes
+        with self._session.raw_copy(self._statement) as (cursor, copy):
+            for row in copy:
+                if len(row) >= room:
+                    # Never joined first: a row may be as large as all the memory that we want.
+                    rest = memoryview(row)
+                    while len(rest) >= room:
+                        yield b"".join((*waiting, rest[:room]))
+                        rest, waiting, room = rest[room:], [], self._batch_bytes
+                    row = rest  # noqa: PLW2901 - what is left of it
+                waiting.append(row)
+                room -= len(row)
+            # A closed cursor forgets it.
+            self.rows = cursor.rowcount
+            if any(map(len, waiting)):
+                yield b"".join(waiting)
 
 
 def connect(dsn: Dsn, *, purpose: str, timeouts: Timeouts = DEFAULT) -> Session:

@@ -130,12 +130,11 @@ class OriginPart(Part):
     """Where in the database server's history a snapshot stands: what taking over rests on."""
 
     #: As the server writes it, such as `0/15D68C8`.
-    lsn: str
+    lsn: Annotated[str, Field(pattern=r"^[0-9A-F]{1,8}/[0-9A-F]{1,8}$")]
     timeline: Count
     #: With their epochs, of the snapshot's own transaction.
     xmin: Count
     xmax: Count
-    next_xid: Count
     #: The nonce that was committed after the snapshot was taken; None where none could be written.
     marker: str | None
     #: Keyed digest of what else must be the same in the whole cluster.
