@@ -1,4 +1,4 @@
-"""Rows of a page range: the table in pieces, and those that an earlier snapshot cannot have seen."""
+"""Rows of a page range: a table in pieces, and which of them an earlier snapshot can have seen."""
 
 from collections.abc import Callable, Iterator
 

@@ -4,7 +4,7 @@ Taking, verifying and restoring a snapshot all read through here: what one of th
 others can read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from alexandria_backup.archive.contents import ArchiveContents, RowSink, TableContents, survey
@@ -80,11 +80,19 @@ def read_archive(
         info = store.head(name)
         if info is None:
             raise SnapshotMissing(f"`{name}` is not in `{store.url}`")
-        tee = Sha256Tee(counted(store.read(name), work=f"read {name}", total=info.size, emit=emit))
-        reader = ArchiveReader(tee, decompressors=_DECOMPRESSORS)
-        contents = survey(reader, digest=RowDigest, watch=_in_utf8(watch, reader.encoding))
+        chunks = counted(store.read(name), work=f"read {name}", total=info.size, emit=emit)
+        return read_chunks(chunks, watch=watch)
     except ObjectMissing as error:
         raise SnapshotMissing(f"`{name}` vanished from `{store.url}` while it was read") from error
+
+
+def read_chunks(
+    chunks: Iterable[bytes], *, watch: Callable[[TocEntry], RowSink | None]
+) -> ReadArchive:
+    """Read an archive that comes in chunks, cut anywhere, to its end; see `read_archive`."""
+    tee = Sha256Tee(chunks)
+    reader = ArchiveReader(tee, decompressors=_DECOMPRESSORS)
+    contents = survey(reader, digest=RowDigest, watch=_in_utf8(watch, reader.encoding))
     return ReadArchive(
         bytes=tee.size,
         sha256=tee.hexdigest(),

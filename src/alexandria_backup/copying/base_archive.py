@@ -1,0 +1,100 @@
+"""The base archive of a repository's snapshot: the whole schema and all small tables.
+
+Everything subtle stays pg_dump's job: sequences, large objects, materialized views, configuration
+tables of extensions, row security, statistics. It writes uncompressed, since each object is
+compressed by itself, and what it writes is read to its end while it is stored.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from alexandria_backup.archive.contents import RowSink
+from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.copying.copy_out import PART_BYTES
+from alexandria_backup.copying.counted import counted
+from alexandria_backup.copying.read_archive import ReadArchive, read_chunks
+from alexandria_backup.events import Emit
+from alexandria_backup.postgres.client_tools import ClientTools, dump, dump_roles
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.identifiers import quote_qualified
+from alexandria_backup.repository.manifest_parts import StoredPart
+from alexandria_backup.repository.objects import ObjectShelf
+
+#: Uncompressed, in pg_dump's custom format, for a reader that takes it apart as it comes.
+_OPTIONS = ("--format=custom", "--compress=0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseArchive:
+    """A base archive that was stored."""
+
+    read: ReadArchive
+    parts: tuple[StoredPart, ...]
+
+
+def base_archive_options(
+    *, snapshot: str, framed: Sequence[tuple[str, str]], lock_timeout_s: float
+) -> tuple[str, ...]:
+    """Return the options of pg_dump.
+
+    The data of framed tables, given by schema and name, are left out by their exact names.
+    """
+    return (
+        *_OPTIONS,
+        f"--snapshot={snapshot}",
+        # A queued ACCESS EXCLUSIVE lock would hold pg_dump up, and nobody would see it.
+        *((f"--lock-wait-timeout={round(lock_timeout_s * 1000)}",) if lock_timeout_s > 0 else ()),
+        *(f"--exclude-table-data={quote_qualified(schema, name)}" for schema, name in framed),
+    )
+
+
+def dump_base_archive(
+    *,
+    tools: ClientTools,
+    dsn: Dsn,
+    options: Sequence[str],
+    shelf: ObjectShelf,
+    watch: Callable[[TocEntry], RowSink | None],
+    emit: Emit,
+) -> BaseArchive:
+    """Run pg_dump, store what it writes in parts, and read it to its end meanwhile.
+
+    Raises ClientToolFailed where pg_dump failed, ArchiveDamaged where what it wrote is not whole,
+    and StorageError where the store did.
+    """
+    parts: list[StoredPart] = []
+    with dump(tools, dsn, options) as process:
+        chunks = counted(process.chunks, work="base archive", total=None, emit=emit)
+        read = read_chunks(_stored(chunks, shelf, parts), watch=watch)
+    return BaseArchive(read=read, parts=tuple(parts))
+
+
+def dump_role_statements(
+    *, tools: ClientTools, dsn: Dsn, shelf: ObjectShelf
+) -> tuple[StoredPart, ...]:
+    """Store the roles of the cluster as SQL, without their passwords.
+
+    Raises ClientToolsMissing and ClientToolFailed.
+    """
+    parts: list[StoredPart] = []
+    with dump_roles(tools, dsn) as process:
+        for _ in _stored(process.chunks, shelf, parts):
+            pass
+    return tuple(parts)
+
+
+def _stored(
+    chunks: Iterable[bytes], shelf: ObjectShelf, parts: list[StoredPart]
+) -> Iterator[bytes]:
+    """Give the chunks on, and keep them in objects."""
+    waiting: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size >= PART_BYTES:
+            parts.append(shelf.put(b"".join(waiting)))
+            waiting, size = [], 0
+        yield chunk
+    if waiting:
+        parts.append(shelf.put(b"".join(waiting)))

@@ -1,0 +1,227 @@
+"""Copy frames out: worker sessions that share one snapshot, and what each does for a frame.
+
+Work is given to a `concurrent.futures.Executor` as picklable orders, and results come back as
+values. Threads do where little is read, since the server does the work then; for much, processes:
+taking COPY's rows apart, compressing and checking them needs Python on every core.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.util import Finalize
+from typing import Final
+
+from alexandria_backup.errors import SnapshotDamaged, StatementFailed
+from alexandria_backup.postgres.connect import Timeouts, connect
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.exported_snapshot import adopt_snapshot
+from alexandria_backup.postgres.identifiers import quote_qualified
+from alexandria_backup.postgres.page_ranges import (
+    PageRange,
+    RangeCount,
+    copy_range_statement,
+    count_ranges,
+)
+from alexandria_backup.repository.manifest_parts import StoredPart
+from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.secret import Secret
+
+#: Opens a shelf of the worker's own; picklable.
+OpenShelf = Callable[[], ObjectShelf]
+
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+#: COPY text that one object holds; a longer row is cut, as objects know nothing of rows.
+PART_BYTES: Final = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSetup:
+    """What a worker needs to begin; it crosses to other processes through a pipe and no file."""
+
+    #: A connection string with its password: `Secret` refuses to be pickled.
+    conninfo: str = field(repr=False)
+    timeouts: Timeouts
+    #: The exported snapshot.
+    snapshot: str
+    #: The encoding of the archive: the database's own, so that nothing is converted.
+    encoding: str
+    open_shelf: OpenShelf
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyOrder:
+    """One frame to be copied out."""
+
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    pages: PageRange
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountOrder:
+    """Page ranges of one table, to be counted against an earlier snapshot."""
+
+    schema: str
+    name: str
+    ranges: tuple[PageRange, ...]
+    since_xmin: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopiedFrame:
+    """What a frame held, and where it is kept."""
+
+    rows: int
+    parts: tuple[StoredPart, ...]
+    #: Stored bytes that were not there before.
+    new_bytes: int
+
+    @property
+    def raw_bytes(self) -> int:
+        """The COPY text's size."""
+        return sum(part.raw_bytes for part in self.parts)
+
+
+class Worker:
+    """A session in the shared snapshot, and a shelf of its own."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._shelf = setup.open_shelf()
+        dsn = Dsn.parse(Secret(setup.conninfo))
+        self._session = connect(dsn, purpose="copy out", timeouts=setup.timeouts)
+        try:
+            adopt_snapshot(self._session, setup.snapshot)
+        except BaseException:
+            self._session.close()
+            raise
+
+    def close(self) -> None:
+        """End the session, and with it the transaction."""
+        self._session.close()
+
+    def count(self, order: CountOrder) -> list[RangeCount]:
+        """Count page ranges; see `count_ranges`."""
+        self._lock(order.schema, order.name)
+        return count_ranges(
+            self._session, order.schema, order.name, order.ranges, since_xmin=order.since_xmin
+        )
+
+    def copy(self, order: CopyOrder) -> CopiedFrame:
+        """Copy one frame out into objects."""
+        self._lock(order.schema, order.name)
+        copied = self._session.copy_out_batches(
+            copy_range_statement(
+                order.schema, order.name, order.columns, order.pages, encoding=self._setup.encoding
+            ),
+            batch_bytes=PART_BYTES,
+        )
+        before = self._shelf.stored_bytes
+        parts: list[StoredPart] = []
+        lines = 0
+        for raw in copied:
+            lines += raw.count(b"\n")
+            parts.append(self._shelf.put(raw))
+        if lines != copied.rows:
+            raise SnapshotDamaged(
+                f"`{order.schema}.{order.name}` sent {lines:,} lines for {copied.rows:,} rows"
+            )
+        new_bytes = self._shelf.stored_bytes - before
+        return CopiedFrame(rows=copied.rows, parts=tuple(parts), new_bytes=new_bytes)
+
+    def _lock(self, schema: str, name: str) -> None:
+        # The coordinator holds this lock. Whoever queues for a stronger one must not hang us: the
+        # server would not see that we wait for each other.
+        try:
+            self._session.execute(
+                f"LOCK TABLE ONLY {quote_qualified(schema, name)} IN ACCESS SHARE MODE NOWAIT"
+            )
+        except StatementFailed as error:
+            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                raise
+            raise StatementFailed(
+                f"another session waits for a lock on `{schema}.{name}`; the snapshot gives way",
+                sqlstate=error.sqlstate,
+                hint="alexandria snapshot create   # when the migration is over",
+            ) from error
+
+
+#: Each thread of a pool has one worker; in a process pool, each process has one thread.
+_here = threading.local()
+
+
+@contextmanager
+def thread_workers(setup: WorkerSetup, number: int) -> Iterator[Executor]:
+    """Give workers in threads of this process."""
+    opened: list[Worker] = []
+    executor = ThreadPoolExecutor(number, "copy-out", initializer=_begin, initargs=(setup, opened))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+        for worker in opened:
+            worker.close()
+
+
+@contextmanager
+def process_workers(setup: WorkerSetup, number: int) -> Iterator[Executor]:
+    """Give workers in processes of their own, which end with this one even if that is killed."""
+    # Not forked: the object store's client has threads, and a fork copies their locks.
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(number, context, initializer=_begin_process, initargs=(setup,))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def count_task(order: CountOrder) -> list[RangeCount]:
+    """Count page ranges with this thread's worker."""
+    return _worker().count(order)
+
+
+def copy_task(order: CopyOrder) -> CopiedFrame:
+    """Copy a frame with this thread's worker."""
+    return _worker().copy(order)
+
+
+def _begin(setup: WorkerSetup, opened: list[Worker]) -> None:
+    # The session is opened with the first order: an error here would only break the pool.
+    _here.setup, _here.opened, _here.worker = setup, opened, None
+
+
+def _begin_process(setup: WorkerSetup) -> None:
+    # Ctrl-C reaches the whole group; the coordinator decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    opened: list[Worker] = []
+    Finalize(None, _close_all, (opened,), exitpriority=10)
+    _begin(setup, opened)
+
+
+def _worker() -> Worker:
+    if _here.worker is None:
+        _here.worker = Worker(_here.setup)
+        _here.opened.append(_here.worker)
+    worker: Worker = _here.worker
+    return worker
+
+
+def _close_all(opened: Sequence[Worker]) -> None:
+    for worker in opened:
+        worker.close()
+
+
+def _end_with_parent() -> None:
+    """A pool's processes do not notice that a killed parent is gone: they would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait_for_any([parent.sentinel])
+        os._exit(1)

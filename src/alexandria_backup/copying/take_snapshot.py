@@ -1,0 +1,343 @@
+"""Copy a database out: one consistent view, taken over where nothing changed, read where it did.
+
+The coordinator holds locks and snapshot from before the first query until after the last COPY.
+Nothing here makes a snapshot: the manifest, which the caller writes when all of this went well,
+does.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from alexandria_backup.archive.contents import RowSink
+from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.copying.base_archive import (
+    BaseArchive,
+    base_archive_options,
+    dump_base_archive,
+)
+from alexandria_backup.copying.copy_out import (
+    CopiedFrame,
+    OpenShelf,
+    WorkerSetup,
+    copy_task,
+    count_task,
+    process_workers,
+    thread_workers,
+)
+from alexandria_backup.copying.frames import FrameToRead, TableFrames, read_frame
+from alexandria_backup.copying.plan import USUAL, Framing, PlannedTable, plan_tables
+from alexandria_backup.copying.takeover import Now, Reference, objection_to_all
+from alexandria_backup.errors import StatementFailed
+from alexandria_backup.events import Emit, Event, Progress
+from alexandria_backup.postgres.client_tools import ClientTools
+from alexandria_backup.postgres.connect import Session, Timeouts, connect
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.exported_snapshot import ExportedSnapshot, exported_snapshot
+from alexandria_backup.postgres.framing import (
+    Framable,
+    cluster_traits,
+    framable_tables,
+    type_traits,
+)
+from alexandria_backup.postgres.markers import sees_marker, write_marker
+from alexandria_backup.postgres.page_ranges import PageRange, RangeCount
+from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.repository.manifest_parts import (
+    FramePart,
+    OriginPart,
+    StoredPart,
+    TablePart,
+)
+from alexandria_backup.repository.objects import PartSealing
+
+#: Where more than this is to be read, worker processes are worth their start.
+_PROCESSES_ABOVE_BYTES: Final = 96 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyRequest:
+    """What is copied out, where to, and what may be taken over."""
+
+    dsn: Dsn
+    timeouts: Timeouts
+    tools: ClientTools
+    #: Workers at once.
+    jobs: int
+    #: Makes the keyed digests of fingerprints.
+    sealing: PartSealing
+    open_shelf: OpenShelf
+    #: None where all is to be read.
+    reference: Reference | None
+    #: Tells why a stored part may not be taken over; None where it may.
+    objection_to_part: Callable[[StoredPart], str | None]
+    #: Is asked for each table in the base archive, and may return who sees its rows.
+    watch: Callable[[TocEntry], RowSink | None]
+    #: Is told of each frame that was read, when it is stored.
+    stored: Callable[[TableFrames, FramePart], None]
+    #: Looks at the database in the snapshot's own transaction, after all was copied; it is told
+    #: of the framed tables, and so of what has changed.
+    look: Callable[[Session, Sequence[TablePart]], None]
+    emit: Emit
+    framing: Framing = USUAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopiedDatabase:
+    """What was copied out: all that a manifest needs to know of it."""
+
+    origin: OriginPart
+    base: BaseArchive
+    #: The framed tables.
+    tables: tuple[TablePart, ...]
+    #: What was read, and what of it had to be stored.
+    read_bytes: int
+    new_bytes: int
+    #: Why nothing could be taken over; None where something could, or there was no reference.
+    objection: str | None
+
+
+def copy_database(request: CopyRequest) -> CopiedDatabase:
+    """Copy a database out.
+
+    Raises StatementFailed where a table stays locked, where another session waits for a stronger
+    lock on a table, or where a type was altered meanwhile; ClientToolFailed, StorageError and
+    SnapshotDamaged as the parts do. What was stored by then stays, and the next one reuses it.
+    """
+    with connect(request.dsn, purpose="snapshot", timeouts=request.timeouts) as leader:
+        with exported_snapshot(leader) as exported:
+            marker = _write_marker(request)
+            coordinator = _Coordinator(request, leader, exported)
+            copied = coordinator.copy(marker)
+            request.look(leader, copied.tables)
+        _refuse_altered_types(leader, coordinator.tables_read)
+    return copied
+
+
+class _Coordinator:
+    """What happens while the snapshot is held."""
+
+    def __init__(self, request: CopyRequest, leader: Session, exported: ExportedSnapshot) -> None:
+        self._request = request
+        self._leader = leader
+        self._exported = exported
+        self._cluster = dict(cluster_traits(leader))
+        self._cluster_digest = self._digest(
+            {**self._cluster, "system_identifier": server_facts(leader).system_identifier}
+        )
+        self._read_bytes = self._new_bytes = 0
+        #: Those of which anything was read.
+        self.tables_read: list[Framable] = []
+
+    def copy(self, marker: str | None) -> CopiedDatabase:
+        request, reference = self._request, self._request.reference
+        objection = objection_to_all(reference, self._now()) if reference else None
+        tables = [
+            TableFrames.of(plan, self._fingerprint(plan), reference, objection)
+            for plan in self._plan()
+        ]
+        stop = threading.Event()
+        setup = WorkerSetup(
+            conninfo=request.dsn.conninfo().reveal(),
+            timeouts=request.timeouts,
+            snapshot=self._exported.id,
+            encoding=self._cluster["server_encoding"],
+            open_shelf=request.open_shelf,
+        )
+        with (
+            thread_workers(setup, request.jobs) as threads,
+            _beside(lambda: self._dump(tables, stop), stop) as base,
+        ):
+            decided = self._decide(threads, tables)
+            with self._readers(setup, threads, tables, decided) as readers:
+                parts = self._read(readers, tables, decided, base)
+            dumped = base.result()
+        position = self._exported.position
+        return CopiedDatabase(
+            origin=OriginPart(
+                lsn=position.lsn,
+                timeline=position.timeline,
+                xmin=position.xmin,
+                xmax=position.xmax,
+                marker=marker,
+                cluster=self._cluster_digest,
+            ),
+            base=dumped,
+            tables=parts,
+            read_bytes=self._read_bytes,
+            new_bytes=self._new_bytes,
+            objection=objection,
+        )
+
+    def _now(self) -> Now:
+        return Now(
+            position=self._exported.position,
+            cluster=self._cluster_digest,
+            fsync=self._cluster["fsync"] == "on",
+            sees_marker=lambda nonce: sees_marker(self._leader, nonce),
+        )
+
+    def _plan(self) -> tuple[PlannedTable, ...]:
+        # A table that came to be after the locks is pg_dump's.
+        locked = [t for t in framable_tables(self._leader) if t.oid in self._exported.locked]
+        reference = self._request.reference
+        return plan_tables(
+            locked,
+            block_size=int(self._cluster["block_size"]),
+            before=reference.tables if reference else {},
+            framing=self._request.framing,
+        )
+
+    def _fingerprint(self, plan: PlannedTable) -> dict[str, str] | None:
+        traits = plan.table.traits
+        if traits is None:
+            return None
+        return {aspect: self._digest(value) for aspect, value in traits.items()}
+
+    def _digest(self, value: object) -> str:
+        # Keyed: missing values of columns are data, and a manifest is not encrypted.
+        return self._request.sealing.digest(json.dumps(value, sort_keys=True).encode())
+
+    def _dump(self, tables: Sequence[TableFrames], stop: threading.Event) -> BaseArchive:
+        def emit(event: Event) -> None:
+            if stop.is_set():
+                raise StatementFailed("the snapshot was given up")
+            self._request.emit(event)
+
+        return dump_base_archive(
+            tools=self._request.tools,
+            dsn=self._request.dsn,
+            options=base_archive_options(
+                snapshot=self._exported.id,
+                framed=[(t.plan.table.schema, t.plan.table.name) for t in tables],
+                lock_timeout_s=self._request.timeouts.lock,
+            ),
+            shelf=self._request.open_shelf(),
+            watch=self._request.watch,
+            emit=emit,
+        )
+
+    def _decide(
+        self, threads: Executor, tables: Sequence[TableFrames]
+    ) -> list[list[FramePart | FrameToRead]]:
+        orders = [order for table in tables for order in table.count_orders()]
+        waiting = [(order, threads.submit(count_task, order)) for order in orders]
+        counts: dict[tuple[str, str], dict[PageRange, RangeCount]] = {}
+        for number, (order, future) in enumerate(waiting):
+            found = dict(zip(order.ranges, future.result(), strict=True))
+            counts.setdefault((order.schema, order.name), {}).update(found)
+            self._tell("compare frames", number + 1, len(orders), "orders")
+        return [
+            table.decide(
+                counts.get((table.plan.table.schema, table.plan.table.name), {}),
+                self._request.objection_to_part,
+            )
+            for table in tables
+        ]
+
+    @contextmanager
+    def _readers(
+        self,
+        setup: WorkerSetup,
+        threads: Executor,
+        tables: Sequence[TableFrames],
+        decided: Sequence[Sequence[FramePart | FrameToRead]],
+    ) -> Iterator[Executor]:
+        if _bytes_to_read(tables, decided) <= _PROCESSES_ABOVE_BYTES or self._request.jobs == 1:
+            yield threads
+            return
+        with process_workers(setup, self._request.jobs) as processes:
+            yield processes
+
+    def _read(
+        self,
+        readers: Executor,
+        tables: Sequence[TableFrames],
+        decided: Sequence[Sequence[FramePart | FrameToRead]],
+        base: Future[BaseArchive],
+    ) -> tuple[TablePart, ...]:
+        total = _bytes_to_read(tables, decided)
+        self.tables_read = [
+            table.plan.table
+            for table, frames in zip(tables, decided, strict=True)
+            if any(isinstance(frame, FrameToRead) for frame in frames)
+        ]
+        orders: dict[Future[CopiedFrame], tuple[int, int]] = {}
+        for t, frames in enumerate(decided):
+            for f, frame in enumerate(frames):
+                if isinstance(frame, FrameToRead):
+                    order = tables[t].copy_order(frame.pages)
+                    orders[readers.submit(copy_task, order)] = (t, f)
+        done: list[list[FramePart | None]] = [
+            [frame if isinstance(frame, FramePart) else None for frame in frames]
+            for frames in decided
+        ]
+        read_so_far = 0
+        for future in as_completed(orders):
+            t, f = orders[future]
+            copied, to_read = future.result(), decided[t][f]
+            assert isinstance(to_read, FrameToRead)  # noqa: S101 - only these were ordered
+            frame = done[t][f] = read_frame(to_read, copied)
+            self._request.stored(tables[t], frame)
+            self._read_bytes += copied.raw_bytes
+            self._new_bytes += copied.new_bytes
+            read_so_far += tables[t].plan.frame_bytes
+            self._tell("copy out", min(read_so_far, total), total, "bytes")
+            if base.done():
+                base.result()
+        return tuple(
+            table.part([frame for frame in frames if frame is not None])
+            for table, frames in zip(tables, done, strict=True)
+        )
+
+    def _tell(self, work: str, done: int, total: int, unit: str) -> None:
+        self._request.emit(Progress(work=work, done=done, total=total, unit=unit))
+
+
+@contextmanager
+def _beside(
+    work: Callable[[], BaseArchive], stop: threading.Event
+) -> Iterator[Future[BaseArchive]]:
+    """Do something in a thread while the block runs; an exception of the block stops it."""
+    with ThreadPoolExecutor(1, "base-archive") as executor:
+        future = executor.submit(work)
+        try:
+            yield future
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _bytes_to_read(
+    tables: Sequence[TableFrames], decided: Sequence[Sequence[FramePart | FrameToRead]]
+) -> int:
+    """Estimate from what the rows take on the server."""
+    return sum(
+        table.plan.frame_bytes
+        for table, frames in zip(tables, decided, strict=True)
+        for frame in frames
+        if isinstance(frame, FrameToRead)
+    )
+
+
+def _write_marker(request: CopyRequest) -> str | None:
+    with connect(request.dsn, purpose="marker", timeouts=request.timeouts) as session:
+        return write_marker(session)
+
+
+def _refuse_altered_types(session: Session, read: Sequence[Framable]) -> None:
+    """Values were written by the newest catalogue, the schema by the snapshot's: they must agree.
+
+    Looked at are the tables that were read; no lock of ours keeps a type from being altered.
+    """
+    now = type_traits(session, [table.oid for table in read])
+    for table in read:
+        if now[table.oid] != table.types:
+            raise StatementFailed(
+                f"a type of `{table.label}` was altered while it was copied out",
+                hint="alexandria snapshot create   # when the migration is over",
+            )
