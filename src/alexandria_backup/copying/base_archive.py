@@ -14,7 +14,7 @@ from alexandria_backup.copying.copy_out import PART_BYTES
 from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.read_archive import ReadArchive, read_chunks
 from alexandria_backup.events import Emit
-from alexandria_backup.postgres.client_tools import ClientTools, dump, dump_roles
+from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess, dump, dump_roles
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.identifiers import quote_qualified
 from alexandria_backup.repository.manifest_parts import StoredPart
@@ -55,15 +55,18 @@ def dump_base_archive(
     options: Sequence[str],
     shelf: ObjectShelf,
     watch: Callable[[TocEntry], RowSink | None],
+    started: Callable[[DumpProcess], None],
     emit: Emit,
 ) -> BaseArchive:
     """Run pg_dump, store what it writes in parts, and read it to its end meanwhile.
 
-    Raises ClientToolFailed where pg_dump failed, ArchiveDamaged where what it wrote is not whole,
-    and StorageError where the store did.
+    `started` is given the process, so that another thread can end it. Raises ClientToolFailed where
+    pg_dump failed, ArchiveDamaged where what it wrote is not whole, and StorageError where the
+    store failed.
     """
     parts: list[StoredPart] = []
     with dump(tools, dsn, options) as process:
+        started(process)
         chunks = counted(process.chunks, work="base archive", total=None, emit=emit)
         read = read_chunks(_stored(chunks, shelf, parts), watch=watch)
     return BaseArchive(read=read, parts=tuple(parts))

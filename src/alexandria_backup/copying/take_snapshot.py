@@ -6,7 +6,6 @@ does.
 """
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -33,8 +32,8 @@ from alexandria_backup.copying.frames import FrameToRead, TableFrames, read_fram
 from alexandria_backup.copying.plan import USUAL, Framing, PlannedTable, plan_tables
 from alexandria_backup.copying.takeover import Now, Reference, objection_to_all
 from alexandria_backup.errors import StatementFailed
-from alexandria_backup.events import Emit, Event, Progress
-from alexandria_backup.postgres.client_tools import ClientTools
+from alexandria_backup.events import Emit, Progress
+from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess
 from alexandria_backup.postgres.connect import Session, Timeouts, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.exported_snapshot import ExportedSnapshot, exported_snapshot
@@ -140,7 +139,6 @@ class _Coordinator:
             TableFrames.of(plan, self._fingerprint(plan), reference, objection)
             for plan in self._plan()
         ]
-        stop = threading.Event()
         setup = WorkerSetup(
             conninfo=request.dsn.conninfo().reveal(),
             timeouts=request.timeouts,
@@ -150,7 +148,7 @@ class _Coordinator:
         )
         with (
             thread_workers(setup, request.jobs) as threads,
-            _beside(lambda: self._dump(tables, stop), stop) as base,
+            self._dumping(tables) as base,
         ):
             decided = self._decide(threads, tables)
             with self._readers(setup, threads, tables, decided) as readers:
@@ -202,12 +200,23 @@ class _Coordinator:
         # Keyed: missing values of columns are data, and a manifest is not encrypted.
         return self._request.sealing.digest(json.dumps(value, sort_keys=True).encode())
 
-    def _dump(self, tables: Sequence[TableFrames], stop: threading.Event) -> BaseArchive:
-        def emit(event: Event) -> None:
-            if stop.is_set():
-                raise StatementFailed("the snapshot was given up")
-            self._request.emit(event)
+    @contextmanager
+    def _dumping(self, tables: Sequence[TableFrames]) -> Iterator[Future[BaseArchive]]:
+        """Let pg_dump write the base archive beside the block, and no longer than that."""
+        running: list[DumpProcess] = []
+        with ThreadPoolExecutor(1, "base-archive") as executor:
+            future = executor.submit(self._dump, tables, running.append)
+            try:
+                yield future
+            except BaseException:
+                future.cancel()
+                for process in running:
+                    process.cancel()
+                raise
 
+    def _dump(
+        self, tables: Sequence[TableFrames], started: Callable[[DumpProcess], None]
+    ) -> BaseArchive:
         return dump_base_archive(
             tools=self._request.tools,
             dsn=self._request.dsn,
@@ -218,7 +227,8 @@ class _Coordinator:
             ),
             shelf=self._request.open_shelf(),
             watch=self._request.watch,
-            emit=emit,
+            started=started,
+            emit=self._request.emit,
         )
 
     def _decide(
@@ -296,20 +306,6 @@ class _Coordinator:
 
     def _tell(self, work: str, done: int, total: int, unit: str) -> None:
         self._request.emit(Progress(work=work, done=done, total=total, unit=unit))
-
-
-@contextmanager
-def _beside(
-    work: Callable[[], BaseArchive], stop: threading.Event
-) -> Iterator[Future[BaseArchive]]:
-    """Do something in a thread while the block runs; an exception of the block stops it."""
-    with ThreadPoolExecutor(1, "base-archive") as executor:
-        future = executor.submit(work)
-        try:
-            yield future
-        except BaseException:
-            stop.set()
-            raise
 
 
 def _bytes_to_read(

@@ -145,6 +145,10 @@ class DumpProcess:
         if status != 0:
             raise self._child.failure(status)
 
+    def cancel(self) -> None:
+        """End it from another thread; whoever reads then gets ClientToolFailed."""
+        self._child.process.terminate()
+
     @property
     def messages(self) -> tuple[str, ...]:
         """The last lines that it wrote to its standard error: warnings, where it ended well."""

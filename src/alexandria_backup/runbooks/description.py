@@ -1,12 +1,13 @@
 """Describe a dumped database for its manifest."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from alexandria_backup.archive.inventory import extensions, roles_needed
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.copying.read_archive import ReadArchive
+from alexandria_backup.copying.take_snapshot import CopiedDatabase
 from alexandria_backup.errors import DatabaseMissing
 from alexandria_backup.postgres.catalog import installed_extensions
 from alexandria_backup.postgres.connect import RENDERING, Session
@@ -25,27 +26,88 @@ from alexandria_backup.repository.manifest_parts import (
     AuditPart,
     DatabasePart,
     LargeObjectsPart,
+    OriginPart,
     ServerPart,
     SnapshotKind,
+    StoredPart,
     TablePart,
 )
 
 
-def describe(
+@dataclass(frozen=True, kw_only=True)
+class Occasion:
+    """What a snapshot is called, and what it was taken for."""
+
+    snapshot: str
+    kind: SnapshotKind
+    application: str
+    note: str | None
+    #: By the database server's clock, before the dump began.
+    created: datetime
+
+
+def describe_file(
     session: Session,
+    occasion: Occasion,
     *,
-    snapshot: str,
-    kind: SnapshotKind,
-    application: str,
-    note: str | None,
-    created: datetime,
     archive: str,
     read: ReadArchive,
     report: AuditReport | None,
 ) -> Manifest:
-    """Return the manifest of an archive that was read back.
+    """Return the manifest of a file of the paper recipe that was read back."""
+    return _described(
+        session,
+        occasion,
+        read=read,
+        report=report,
+        archive=_archive(read, name=archive),
+        read_back=datetime.now(UTC),
+    )
 
-    Rows, digests and the audit chain come from the archive; what an archive does not carry comes
+
+def describe_copied(
+    session: Session,
+    occasion: Occasion,
+    *,
+    repository: str,
+    recipients: tuple[str, ...],
+    copied: CopiedDatabase,
+    role_statements: tuple[StoredPart, ...],
+    report: AuditReport | None,
+) -> Manifest:
+    """Return the manifest of a database that was copied out into a repository."""
+    base = copied.base
+    return _described(
+        session,
+        occasion,
+        read=base.read,
+        report=report,
+        repository=repository,
+        recipients=recipients,
+        archive=_archive(base.read, parts=base.parts),
+        framed=copied.tables,
+        role_statements=role_statements,
+        origin=copied.origin,
+    )
+
+
+def _described(
+    session: Session,
+    occasion: Occasion,
+    *,
+    read: ReadArchive,
+    report: AuditReport | None,
+    archive: ArchivePart,
+    framed: tuple[TablePart, ...] = (),
+    repository: str | None = None,
+    recipients: tuple[str, ...] = (),
+    role_statements: tuple[StoredPart, ...] = (),
+    origin: OriginPart | None = None,
+    read_back: datetime | None = None,
+) -> Manifest:
+    """Put together what was read and what only the database knows.
+
+    Rows, digests and the audit chain come from what was read; what an archive does not carry comes
     from `session`, in the database that was dumped.
     """
     facts = database_facts(session, session.dsn.database)
@@ -53,24 +115,21 @@ def describe(
         raise DatabaseMissing(f"database `{session.dsn.database}` vanished while it was dumped")
     server = server_facts(session)
     installed = installed_extensions(session)
-    contents = read.contents
+    objects = read.contents.large_objects
     return Manifest(
-        repository=None,
-        snapshot=snapshot,
-        kind=kind,
-        application=application,
-        note=note,
-        created=created,
-        read_back=datetime.now(UTC),
+        repository=repository,
+        snapshot=occasion.snapshot,
+        kind=occasion.kind,
+        application=occasion.application,
+        note=occasion.note,
+        created=occasion.created,
+        read_back=read_back,
         tool=version("alexandria-backup"),
         pg_dump=read.header.dump_version,
-        archive=ArchivePart(
-            name=archive,
-            bytes=read.bytes,
-            sha256=read.sha256,
-            compression=read.header.compression.value,
-            encoding=read.encoding,
-        ),
+        archive=archive,
+        recipients=recipients,
+        role_statements=role_statements,
+        origin=origin,
         database=_database(facts),
         server=ServerPart(
             version=server.version,
@@ -80,23 +139,38 @@ def describe(
         ),
         extensions={name: installed.get(name, "") for name in extensions(read.entries)},
         roles=roles_needed(read.entries),
-        tables=tuple(
-            TablePart(
-                schema_name=table.schema,
-                name=table.name,
-                columns=table.columns,
-                rows=table.rows,
-                digest=table.digest,
-            )
-            for table in read.expected_tables()
-        ),
+        tables=(*_tables_in(read), *framed),
         large_objects=LargeObjectsPart(
-            count=contents.large_objects.count,
-            bytes=contents.large_objects.raw_bytes,
-            digest=contents.large_objects.digest,
+            count=objects.count, bytes=objects.raw_bytes, digest=objects.digest
         ),
         rendering=dict(RENDERING),
         audit=_audit(report) if report else None,
+    )
+
+
+def _archive(
+    read: ReadArchive, *, name: str | None = None, parts: tuple[StoredPart, ...] = ()
+) -> ArchivePart:
+    return ArchivePart(
+        name=name,
+        bytes=read.bytes,
+        sha256=read.sha256,
+        compression=read.header.compression.value,
+        encoding=read.encoding,
+        parts=parts,
+    )
+
+
+def _tables_in(read: ReadArchive) -> tuple[TablePart, ...]:
+    return tuple(
+        TablePart(
+            schema_name=table.schema,
+            name=table.name,
+            columns=table.columns,
+            rows=table.rows,
+            digest=table.digest,
+        )
+        for table in read.expected_tables()
     )
 
 

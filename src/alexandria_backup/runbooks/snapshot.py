@@ -21,7 +21,7 @@ from alexandria_backup.repository.file_snapshots import FileSnapshots, archive_n
 from alexandria_backup.repository.manifest import encode
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
-from alexandria_backup.runbooks.description import describe
+from alexandria_backup.runbooks.description import Occasion, describe_file
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, RunState, shell
 from alexandria_backup.sealing.signing import SigningKey
@@ -225,16 +225,15 @@ class ReadBack:
                 hint="check the disk or the object store, then take the snapshot again",
             )
         with self.parts.servers.session(state.database, "snapshot") as session:
-            manifest = describe(
-                session,
+            occasion = Occasion(
                 snapshot=state.snapshot,
                 kind=state.kind,
                 application=state.application,
                 note=state.note,
                 created=state.created or server_facts(session).now,
-                archive=_name(state),
-                read=read,
-                report=report,
+            )
+            manifest = describe_file(
+                session, occasion, archive=_name(state), read=read, report=report
             )
         if store.head(manifest_name(_name(state))) is None:
             store.put(manifest_name(_name(state)), encode(manifest, self.parts.key))
