@@ -25,7 +25,7 @@ from alexandria_backup.errors import (
     StoreUnreachable,
     WrongKey,
 )
-from alexandria_backup.repository.layout import object_name
+from alexandria_backup.repository.layout import OBJECTS, object_name
 from alexandria_backup.repository.manifest_parts import LARGEST_OBJECT_BYTES, StoredPart
 from alexandria_backup.sealing.compression import compress, decompress
 from alexandria_backup.sealing.digests import keyed_blake3, made_under
@@ -218,6 +218,11 @@ class ObjectShelf:
             raise WrongKey(f"object `{name}`: {error.message}", hint=error.hint) from error
         except SnapshotDamaged as error:
             raise _damaged(name, f"cannot be opened: {error.message}") from error
+
+
+def objects_present(store: ObjectStore) -> dict[str, int]:
+    """List all objects by name, with their sizes. Raises StorageError."""
+    return {info.name: info.size for info in store.list(OBJECTS)}
 
 
 @cache

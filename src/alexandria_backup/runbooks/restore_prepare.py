@@ -33,7 +33,8 @@ from alexandria_backup.postgres.connect import RENDERING, Session
 from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
-from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.runbooks import prechecks
 from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.events import Emit, Warned
-from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.runbooks.verify import warn_of_newer
 from alexandria_backup.storage.locate import split_location
 from alexandria_backup.wiring.rooms import Rooms

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alexandria_backup.repository.file_snapshots import SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks import snapshot as snapshotting
 from alexandria_backup.runbooks.journal import Transition, read_state
