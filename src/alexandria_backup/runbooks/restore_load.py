@@ -192,7 +192,11 @@ class Prove:
                 encoding=source.encoding,
                 emit=self.parts.emit,
             )
-            prove_catalogue(shadow, large_objects=source.large_objects)
+            prove_catalogue(
+                shadow,
+                large_objects=source.large_objects,
+                not_validated=source.not_validated,
+            )
             state = self._warn_of_sequences(shadow, state)
             chain = self._prove_chain(shadow, source)
             self._run_checks(shadow)

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from alexandria_backup.archive.inventory import (
     extensions,
+    not_validated,
+    ownerships,
+    publications,
     roles_needed,
     tables,
     tables_without_data,
@@ -27,6 +30,7 @@ from alexandria_backup.errors import (
     UsageError,
 )
 from alexandria_backup.events import Emit, Warned
+from alexandria_backup.postgres import catalog
 from alexandria_backup.postgres.activity import subscriptions
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import RENDERING, Session
@@ -128,7 +132,9 @@ class Find(ReadingStep):
                 found.name for found in subscriptions(maintenance, state.target) if found.enabled
             )
         swaps = state.request.to_database is None
-        counted = self._count(state.target) if swaps and live and live.allow_connections else {}
+        counted, published = (
+            self._look_at(state.target) if swaps and live and live.allow_connections else ({}, ())
+        )
         found = state.model_copy(
             update={
                 "server": server.system_identifier,
@@ -137,6 +143,7 @@ class Find(ReadingStep):
                 "inherits": live is not None,
                 "live": DatabaseRef(name=live.name, oid=live.oid) if live else None,
                 "live_tables": tuple(counted),
+                "live_publications": published,
                 "subscriptions": enabled,
                 "kept_name": kept_name(state.target, state.run.rpartition("-")[2]),
                 "given_up": differences(counted, _rows_after(read, source)),
@@ -146,10 +153,11 @@ class Find(ReadingStep):
         what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {source.sha256[:12]}…"
         return Done(found, what if live else f"{what}; there is no `{state.target}` yet")
 
-    def _count(self, target: str) -> dict[str, Counted]:
+    def _look_at(self, target: str) -> tuple[dict[str, Counted], tuple[str, ...]]:
+        """Return what the live database holds and publishes."""
         with self.parts.servers.session(target, "find") as live:
             try:
-                return count_tables(live)
+                return count_tables(live), catalog.publications(live)
             except ConnectionLost:
                 raise
             except StatementFailed as error:
@@ -157,7 +165,7 @@ class Find(ReadingStep):
                 self.parts.emit(
                     Warned(message=f"what will be given up is not known: {error.message}")
                 )
-                return {}
+                return {}, ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +280,9 @@ def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) ->
         encoding=read.encoding,
         extensions=extensions(read.entries),
         roles=roles_needed(read.entries),
+        ownerships=ownerships(read.entries),
+        publications=tuple(entry.tag for entry in publications(read.entries)),
+        not_validated=not_validated(read.entries),
         chain=chain,
         pinned_rendering=manifest is not None and manifest.rendering == dict(RENDERING),
     )
