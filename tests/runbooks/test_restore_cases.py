@@ -15,7 +15,7 @@ from psycopg import sql
 from site_support import CHINOOK_TABLES, Site, new_role
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.runbooks.journal import Phase
+from alexandria_backup.runbooks.transition import Phase
 
 # ── what stands in a schema ──────────────────────────────────────────────────────────────────────
 

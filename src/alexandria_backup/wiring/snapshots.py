@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks import snapshot as snapshotting
-from alexandria_backup.runbooks.journal import Transition, read_state
 from alexandria_backup.runbooks.procedure import Procedure
 from alexandria_backup.runbooks.step import Runbook
+from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
 from alexandria_backup.wiring.places import Places, target
 from alexandria_backup.wiring.rooms import Rooms
