@@ -4,10 +4,12 @@ An archive without a manifest is listed and can be restored; nobody vouches for 
 without its archive, or one that cannot be read, is listed with what is wrong with it.
 """
 
+import shlex
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from alexandria_backup.archive.foreign import DIRECTORY_CONTENTS, directory_format
 from alexandria_backup.errors import (
     ManifestInvalid,
     SnapshotDamaged,
@@ -58,6 +60,7 @@ class FileSnapshots:
                 self._refuse_bad_manifest(found.get(manifest_name(archive)))
                 return self._entry(archive, found)
         try:
+            self._refuse_folder(name)
             ids = [entry.id for entry in self.all()]
         except StorageError as error:
             # A place that cannot be listed has no nearest name to offer, and the reason matters.
@@ -82,6 +85,18 @@ class FileSnapshots:
             database=database,
             before=before,
         )
+
+    def _refuse_folder(self, name: str) -> None:
+        if not is_name(f"{name}/{DIRECTORY_CONTENTS}"):
+            return
+        place = f"{self.store.url.rstrip('/')}/{name}"
+        if self.store.head(f"{name}/{DIRECTORY_CONTENTS}") is not None:
+            raise directory_format(place)
+        if next(iter(self.store.list(f"{name}/")), None) is not None:
+            raise SnapshotMissing(
+                f"`{place}` is a folder and no snapshot",
+                hint=f"alexandria snapshot list {shlex.quote(place)}   # then name one of them",
+            )
 
     def _beside(self, archive: str) -> dict[str, ObjectInfo]:
         # What is typed may be no name at all, and one that fits may leave no room for an ending.

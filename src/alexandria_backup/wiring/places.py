@@ -41,7 +41,8 @@ class Places:
             warn_of_newer(self.snapshots(), entry, self.rooms.emit)
             return self.snapshots().store.url, entry.archive
         if "/" in name or Path(name).is_file():
-            return _absolute(split_location(name))
+            # A folder is no snapshot, and who looks for one in it can say more about it.
+            return _absolute(split_location(name.rstrip("/") or name))
         return self.snapshots().store.url, self.snapshots().find(name).archive
 
 
