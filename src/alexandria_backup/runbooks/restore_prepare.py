@@ -38,12 +38,12 @@ from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.runbooks import prechecks
 from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
+from alexandria_backup.runbooks.places import SnapshotPlace
 from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
@@ -70,8 +70,8 @@ class RestoreParts:
 
     servers: Servers
     application: Application
-    #: Where the archive is.
-    snapshots: FileSnapshots
+    #: Where the snapshot is.
+    place: SnapshotPlace
     chain: ChainReader
     #: Client tools that fit a server's major version.
     tools: Callable[[int], ClientTools]
@@ -106,17 +106,16 @@ class Find(ReadingStep):
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Read all of it; nothing is created before that has gone well."""
-        entry = self.parts.snapshots.find(state.request.archive)
-        if entry.manifest is None and self.parts.snapshots.trusted:
+        entry = self.parts.place.find(state.request.archive)
+        if entry.manifest is None and self.parts.place.trusts:
             raise SnapshotDamaged(
                 f"`{entry.id}` has no manifest, and `[signing] trusted_keys` asks for a signed one",
                 hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
             )
-        read, report = self.parts.chain.archive(
-            self.parts.snapshots.store, entry.archive, self.parts.emit
-        )
+        archive = self.parts.place.archive(entry.archive)
+        read, report = self.parts.chain.archive(archive, self.parts.emit)
         vouch_for(entry, read)
-        source = _source(entry, read, chain_seen(report))
+        source = _source(entry, read, archive.identity or read.sha256, chain_seen(report))
         with self.parts.servers.maintenance() as maintenance:
             server = server_facts(maintenance)
             live = database_facts(maintenance, state.target)
@@ -150,7 +149,7 @@ class Find(ReadingStep):
                 "license": license_before(self.parts.application) if swaps else None,
             }
         )
-        what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {source.sha256[:12]}…"
+        what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {read.sha256[:12]}…"
         return Done(found, what if live else f"{what}; there is no `{state.target}` yet")
 
     def _look_at(self, target: str) -> tuple[dict[str, Counted], tuple[str, ...]]:
@@ -258,11 +257,13 @@ class SafetySnapshot:
         return Done(state.model_copy(update={"warnings": (*state.warnings, warning)}), "none taken")
 
 
-def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) -> Source:
+def _source(
+    entry: SnapshotEntry, read: ReadArchive, identity: str, chain: ChainSeen | None
+) -> Source:
     manifest = entry.manifest
     return Source(
         bytes=read.bytes,
-        sha256=read.sha256,
+        identity=identity,
         manifest=manifest is not None,
         snapshot=entry.id,
         kind=manifest.kind.value if manifest else None,

@@ -40,7 +40,8 @@ class Source(_Value):
     """The archive: read in full before anything is created."""
 
     bytes: int
-    sha256: str
+    #: Stands for its contents: SHA-256 of a file, or of what a repository's manifest says.
+    identity: str
     #: True where a manifest beside it vouches for these bytes.
     manifest: bool
     snapshot: str

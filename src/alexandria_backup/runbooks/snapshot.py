@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import ClassVar
 
+from alexandria_backup.copying.archive_source import StoredFile
 from alexandria_backup.copying.dump_archive import dump_archive
 from alexandria_backup.errors import (
     ObjectExists,
@@ -226,7 +227,9 @@ class ReadBack:
     def do(self, state: SnapshotState) -> Done[SnapshotState]:
         """Raise SnapshotDamaged where what is read is not what was written."""
         store = self.parts.snapshots.store
-        read, report = self.parts.chain.archive(store, _name(state), self.parts.emit)
+        read, report = self.parts.chain.archive(
+            StoredFile(store=store, name=_name(state)), self.parts.emit
+        )
         if state.sha256 is not None and read.sha256 != state.sha256:
             raise SnapshotDamaged(
                 f"`{state.location}` was read back with other bytes than were written",

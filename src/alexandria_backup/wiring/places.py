@@ -6,6 +6,7 @@ from pathlib import Path
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import FileSnapshots
+from alexandria_backup.runbooks.places import FilePlace, SnapshotPlace
 from alexandria_backup.runbooks.verify import warn_of_newer
 from alexandria_backup.storage.locate import split_location
 from alexandria_backup.wiring.rooms import Rooms
@@ -26,6 +27,10 @@ class Places:
                 hint="export ALEXANDRIA_REPOSITORY=/var/backups/alexandria",
             )
         return FileSnapshots(store=store, trusted=self.rooms.trusted_keys)
+
+    def place(self, location: str | None = None) -> SnapshotPlace:
+        """Return the same, for whoever reads archives; raises SettingsInvalid."""
+        return FilePlace(self.snapshots(location))
 
     def latest(self) -> SnapshotEntry:
         """Return the newest snapshot of this application and database; raises SnapshotMissing."""

@@ -94,7 +94,7 @@ class Restores:
         parts = RestoreParts(
             servers=self.rooms.servers,
             application=self.rooms.application,
-            snapshots=self.places.snapshots(request.store),
+            place=self.places.place(request.store),
             chain=self.rooms.chain,
             tools=self.rooms.tools,
             safety=self._safety,

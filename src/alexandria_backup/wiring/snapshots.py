@@ -68,9 +68,10 @@ class Snapshots:
     def verify(self, name: str) -> Verdict:
         """Read a snapshot in full and compare it with its manifest."""
         location, archive = self.places.locate(name)
-        snapshots = self.places.snapshots(location)
+        place = self.places.place(location)
+        entry = place.find(archive)
         return verify_snapshot(
-            snapshots, snapshots.find(archive), self.rooms.chain, self.rooms.emit
+            entry, place.archive(entry.archive), self.rooms.chain, self.rooms.emit
         )
 
     def _runbook(self, location: str | None) -> Runbook[snapshotting.SnapshotState]:
