@@ -3,7 +3,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from repository_support import IDENTITY, NOON, SEALED, SIGNED, Site, commit, later, manifest_of, put
+from repository_support import (
+    AT_ONCE,
+    IDENTITY,
+    NOON,
+    SEALED,
+    SIGNED,
+    Site,
+    commit,
+    later,
+    manifest_of,
+    put,
+)
 
 from alexandria_backup.errors import SnapshotDamaged, StorageError, StoreUnreachable
 from alexandria_backup.repository.layout import (
@@ -18,7 +29,7 @@ from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.results import Examination
 from alexandria_backup.repository.tombstones import FORM, Tombstone
 from alexandria_backup.repository.trust import Keys
-from alexandria_backup.repository.writing import writing
+from alexandria_backup.repository.writing import Patience, writing
 from alexandria_backup.storage.faults import Fault, FaultyStore, How, Verb
 
 RUN = "snapshot-20261123T120000Z-k3x9"
@@ -112,14 +123,14 @@ class TestInterrupted:
 
     def test_the_partials_of_another_that_is_at_work_stay(self, site: Site) -> None:
         repository = site.repository()
-        with writing(repository, RUN) as other:
+        with writing(repository, RUN, patience=AT_ONCE) as other:
             put(other, TEXTS, repository)
             site.snapshot(TEXTS, created=later(1))
             assert len([*site.store.list(PARTIALS)]) == 1
 
     def _interrupt(self, site: Site) -> None:
         repository = site.repository()
-        with suppress(KeyboardInterrupt), writing(repository, RUN) as work:
+        with suppress(KeyboardInterrupt), writing(repository, RUN, patience=AT_ONCE) as work:
             put(work, TEXTS, repository)
             raise KeyboardInterrupt
 
@@ -164,10 +175,10 @@ class TestBesideAPrune:
 
     def test_a_tombstone_that_appears_meanwhile(self, any_site: Site) -> None:
         repository = any_site.repository()
-        with writing(repository, RUN) as work:
+        with writing(repository, RUN, patience=AT_ONCE) as work:
             parts = put(work, TEXTS, repository)
             doom(any_site, parts[1].object)
-            with pytest.raises(SnapshotDamaged, match="a prune was removing 1 objects") as caught:
+            with pytest.raises(SnapshotDamaged, match="a prune was removing objects") as caught:
                 work.commit(manifest_of(repository, parts, NOON))
         assert object_name(parts[1].object) in str(caught.value)
         assert [*any_site.store.list(SNAPSHOTS)] == []
@@ -176,24 +187,67 @@ class TestBesideAPrune:
 
     def test_an_object_that_was_swept_meanwhile(self, any_site: Site) -> None:
         repository = any_site.repository()
-        with writing(repository, RUN) as work:
+        with writing(repository, RUN, patience=AT_ONCE) as work:
             parts = put(work, TEXTS, repository)
             any_site.store.delete(object_name(parts[2].object))
-            with pytest.raises(SnapshotDamaged, match="was removing 1 objects"):
+            with pytest.raises(SnapshotDamaged, match="was removing objects"):
                 work.commit(manifest_of(repository, parts, NOON))
         assert any_site.ids() == []
 
     def test_a_tombstone_of_other_objects_does_not_matter(self, any_site: Site) -> None:
         repository = any_site.repository()
-        with writing(repository, RUN) as work:
+        with writing(repository, RUN, patience=AT_ONCE) as work:
             parts = put(work, TEXTS, repository)
             doom(any_site, "ab" * 32)
             commit(work, manifest_of(repository, parts, NOON))
         assert len(any_site.ids()) == 1
 
+    def test_a_prune_that_gives_up_is_waited_for(self, any_site: Site) -> None:
+        repository = any_site.repository()
+        tombstones = []
+
+        def give_up(_: float) -> None:
+            any_site.store.delete(tombstones.pop())
+
+        with (
+            held(any_site.store, repository.id, Purpose.PRUNE),
+            writing(repository, RUN, patience=Patience(sleep=give_up)) as work,
+        ):
+            parts = put(work, TEXTS, repository)
+            tombstones.append(doom(any_site, parts[1].object))
+            manifest = manifest_of(repository, parts, NOON)
+            commit(work, manifest)
+        assert tombstones == []
+        assert any_site.read(manifest) == b"".join(TEXTS)
+
+    def test_one_that_sweeps_meanwhile_is_not(self, any_site: Site) -> None:
+        repository = any_site.repository()
+        with (
+            held(any_site.store, repository.id, Purpose.PRUNE),
+            writing(repository, RUN, patience=Patience(sleep=lambda _: sweep())) as work,
+        ):
+            parts = put(work, TEXTS, repository)
+            doom(any_site, parts[1].object)
+
+            def sweep() -> None:
+                any_site.store.delete(object_name(parts[1].object))
+
+            with pytest.raises(SnapshotDamaged, match="a prune was removing objects"):
+                work.commit(manifest_of(repository, parts, NOON))
+        assert any_site.ids() == []
+
+    def test_one_that_was_killed_is_concluded(self, any_site: Site) -> None:
+        repository = any_site.repository()
+        patience = Patience(sleep=lambda _: None)
+        with writing(repository, RUN, patience=patience) as work:
+            parts = put(work, TEXTS, repository)
+            doom(any_site, parts[1].object)
+            commit(work, manifest_of(repository, parts, NOON))
+        assert [*any_site.store.list(TOMBSTONES)] == []
+
     def test_the_next_one_works_with_no_help(self, any_site: Site) -> None:
         repository = any_site.repository()
-        with writing(repository, RUN) as work:
+        with writing(repository, RUN, patience=AT_ONCE) as work:
             parts = put(work, TEXTS, repository)
             doom(any_site, parts[0].object)
             with pytest.raises(SnapshotDamaged):
@@ -231,7 +285,7 @@ def test_a_fault_of_any_call_leaves_earlier_snapshots_whole(
 
 def test_a_store_that_is_gone_when_the_manifest_is_put_is_said_to_be(site: Site) -> None:
     repository = site.repository()
-    with writing(repository, RUN) as work:
+    with writing(repository, RUN, patience=AT_ONCE) as work:
         parts = put(work, TEXTS, repository)
         manifest = manifest_of(repository, parts, NOON)
         broken = FaultyStore(

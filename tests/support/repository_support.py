@@ -14,7 +14,7 @@ from alexandria_backup.repository.manifest_parts import ArchivePart, StoredPart
 from alexandria_backup.repository.objects import ObjectShelf
 from alexandria_backup.repository.opened import Repository, open_repository
 from alexandria_backup.repository.trust import Keys, Pins
-from alexandria_backup.repository.writing import Committed, SnapshotWriting, writing
+from alexandria_backup.repository.writing import Committed, Patience, SnapshotWriting, writing
 from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.sealing.signing import SigningKey
 from alexandria_backup.storage.memory import MemoryStore
@@ -31,6 +31,8 @@ SEALED = Keys(
     recipients=(IDENTITY.recipient,),
     identities=(IDENTITY,),
 )
+#: Nobody is waited for.
+AT_ONCE = Patience(seconds=0)
 
 
 class Site:
@@ -60,11 +62,13 @@ class Site:
         *,
         created: datetime = NOON,
         store: ObjectStore | None = None,
+        patience: Patience = AT_ONCE,
         **changes: object,
     ) -> Manifest:
         """Take a snapshot of a database that is dumped as these parts."""
         repository = self.repository(store)
-        with writing(repository, new_run_id("snapshot", created)) as work:
+        run = new_run_id("snapshot", created)
+        with writing(repository, run, patience=patience) as work:
             manifest = manifest_of(repository, put(work, texts, repository), created, **changes)
             commit(work, manifest)
         return manifest

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Final
 
 from alexandria_backup.errors import (
@@ -24,10 +25,11 @@ def fetch_all(
     One that is larger than `largest` bytes is not read; one that was removed since it was listed is
     left out. Raises StoreUnreachable: a store that is away says nothing about its documents.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        wanted = list(infos)
+    wanted = list(infos)
+    with ThreadPoolExecutor(_AT_ONCE) if len(wanted) > 1 else nullcontext() as threads:
+        each = threads.map if threads else map
         for info, found in zip(
-            wanted, threads.map(lambda one: _fetched(store, one, largest), wanted), strict=True
+            wanted, each(lambda one: _fetched(store, one, largest), wanted), strict=True
         ):
             if found is not None:
                 yield info, found

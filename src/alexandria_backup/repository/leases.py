@@ -105,9 +105,9 @@ class Lease:
         self._purpose = purpose
         self._snapshot = snapshot
         self._lock = threading.Lock()
-        #: The name it has now, and all it has had: another after each renewal.
-        self._name = ""
+        #: All names it has had, another after each renewal; and those that may be there still.
         self._names: set[str] = set()
+        self._there: set[str] = set()
 
     def put(self) -> datetime:
         """Put the lease anew, and take away the one before.
@@ -123,13 +123,12 @@ class Lease:
             pid=os.getpid(),
         )
         with self._lock:
-            name, before = lease_name(str(uuid4())), self._name
+            name = lease_name(str(uuid4()))
             self._names.add(name)
+            # Known before it is put: where the answer is lost, it is there all the same.
+            before, self._there = self._there, {*self._there, name}
             self._store.put(name, _FORM.encode(document, None))
-            self._name = name
-            if before:
-                with suppress(StorageError):
-                    self._store.delete(before)
+            self._remove(before)
             info = self._store.head(name)
         if info is None:
             raise StorageError(
@@ -140,12 +139,18 @@ class Lease:
 
     def drop(self) -> None:
         """Take the lease away; where that fails, it is over by itself in a while."""
-        with self._lock, suppress(StorageError):
-            self._store.delete(self._name)
+        with self._lock:
+            self._remove(self._there)
 
     def is_own(self, name: str) -> bool:
         """Tell whether this lease has, or has had, this name."""
         return name in self._names
+
+    def _remove(self, names: set[str]) -> None:
+        for name in tuple(names):
+            with suppress(StorageError):
+                self._store.delete(name)
+                self._there -= {name}
 
 
 @contextmanager
@@ -163,7 +168,11 @@ def held(
     a machine may sleep for longer. Raises StorageError where the first put fails.
     """
     lease = Lease(store, repository, purpose, snapshot)
-    lease.put()
+    try:
+        lease.put()
+    except BaseException:
+        lease.drop()
+        raise
     over = threading.Event()
 
     def renew() -> None:

@@ -16,14 +16,15 @@ two interleave, either the prune sees the manifest, or the snapshot sees the tom
 that an object is gone; then it takes its manifest back and fails, and nothing false is left.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from alexandria_backup.errors import AlexandriaError, SnapshotDamaged, StorageError
 from alexandria_backup.repository.layout import manifest_name, object_name
-from alexandria_backup.repository.leases import Lease, Purpose, all_leases, held
+from alexandria_backup.repository.leases import LIFETIME, Lease, Purpose, all_leases, held
 from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.manifest import Manifest, encode
 from alexandria_backup.repository.manifest_parts import StoredPart
@@ -53,6 +54,22 @@ class Committed:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long the commit of a snapshot waits for a prune that is at work."""
+
+    #: Seconds in all; longer than a lease lives, so that a killed prune is outlived.
+    seconds: float = LIFETIME.total_seconds() + 300
+    #: Seconds between two looks.
+    pause: float = 5.0
+    sleep: Callable[[float], None] = time.sleep
+
+    def pauses(self) -> Iterator[float]:
+        """Give the seconds to wait before each further look."""
+        for _ in range(int(self.seconds // self.pause)):
+            yield self.pause
+
+
 class SnapshotWriting:
     """The work of one snapshot on a repository; see the module for the order of calls."""
 
@@ -65,11 +82,13 @@ class SnapshotWriting:
         present: Mapping[str, int],
         unsafe: frozenset[str],
         partials: tuple[FoundPartial, ...],
+        patience: Patience,
     ) -> None:
         self._repository = repository
         self._lease = lease
         self._run = run
         self._unsafe = unsafe
+        self._patience = patience
         self._found = partials
         recipients = [str(recipient) for recipient in repository.recipients]
         #: Objects that this run's listing found, by name, with their sizes; without those that a
@@ -89,11 +108,20 @@ class SnapshotWriting:
         )
 
     def usable(self, part: StoredPart) -> bool:
-        """Tell whether a part's object is there with its size, is not doomed, was never bad.
+        """Tell whether nothing objects to relying on a part; see `objection`."""
+        return self.objection(part) is None
+
+    def objection(self, part: StoredPart) -> str | None:
+        """Say why a part's object must not be relied on; None where it may be.
 
         Whether its snapshot's recipients include all current ones, the caller compares.
         """
-        return self.present.get(object_name(part.object)) == part.bytes
+        if part.object in self._unsafe:
+            return "its object was found bad, or is being removed"
+        size = self.present.get(object_name(part.object))
+        if size is None:
+            return "its object is not there"
+        return None if size == part.bytes else "its object has another size"
 
     def commit(self, manifest: Manifest) -> Committed:
         """Put the manifest, which makes it a snapshot, and make sure that it stays one.
@@ -114,23 +142,31 @@ class SnapshotWriting:
             self._withdraw(name)
             self._record_withdrawal(manifest.snapshot)
             raise SnapshotDamaged(
-                f"a prune was removing {len(lost)} objects that `{manifest.snapshot}` relies on, "
+                f"a prune was removing objects that `{manifest.snapshot}` relies on, "
                 f"such as `{object_name(lost[0].object)}`; its manifest was taken back",
                 hint=_AGAIN,
             )
         return self._settled(manifest)
 
     def _endangered(self, parts: Iterable[StoredPart]) -> tuple[StoredPart, ...]:
-        """Return the parts that a tombstone names, or whose objects are not there."""
-        tombstones = self._repository.tombstones()
-        doomed = {digest for one in tombstones for digest in one.tombstone.objects}
-        # After the tombstones: one that was removed meanwhile has swept before this listing.
-        present = objects_present(self._repository.store)
-        return tuple(
-            part
-            for part in parts
-            if part.object in doomed or present.get(object_name(part.object)) != part.bytes
-        )
+        """Return the parts that a tombstone names, or whose objects are not there.
+
+        Where all is there still, a prune is waited for: one that has not begun to sweep sees this
+        run's lease and gives up, and one that was killed is concluded once its lease is over.
+        """
+        needed = {part.object: part for part in parts}
+        for pause in (*self._patience.pauses(), None):
+            doomed = {d for one in self._repository.tombstones() for d in one.tombstone.objects}
+            # After the tombstones: one that was removed meanwhile has swept before this listing.
+            present = objects_present(self._repository.store)
+            gone = [p for p in needed.values() if present.get(object_name(p.object)) != p.bytes]
+            named = [part for digest, part in needed.items() if digest in doomed]
+            if gone or not named or pause is None:
+                return (*gone, *named)
+            self._patience.sleep(pause)
+            leases = all_leases(self._repository.store, self._lease)
+            conclude_abandoned(self._repository, leases)
+        return ()
 
     def _settled(self, manifest: Manifest) -> Committed:
         warnings: list[str] = []
@@ -178,8 +214,13 @@ class SnapshotWriting:
         )
 
 
+_PATIENT: Final = Patience()
+
+
 @contextmanager
-def writing(repository: Repository, run: str) -> Iterator[SnapshotWriting]:
+def writing(
+    repository: Repository, run: str, *, patience: Patience = _PATIENT
+) -> Iterator[SnapshotWriting]:
     """Begin to write a snapshot: hold a lease, and find out what may be relied on.
 
     A prune that was killed and that nobody goes on with is concluded first, or what it doomed would
@@ -200,6 +241,7 @@ def writing(repository: Repository, run: str) -> Iterator[SnapshotWriting]:
             present=present,
             unsafe=frozenset(doomed | bad_objects(repository.results.all())),
             partials=found_partials(repository.store, repository.id, repository.trusted),
+            patience=patience,
         )
 
 
