@@ -4,6 +4,7 @@ import re
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -276,6 +277,23 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
         store = open_store("s3://bucket", options)
         with pytest.raises(StoreUnreachable, match="no connection"):
             store.head("name")
+
+
+def test_a_server_that_takes_calls_and_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        options = CloudOptions(
+            endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            allow_http=True,
+            retries=0,
+            answer_timeout=timedelta(seconds=0.2),
+        )
+        store = open_store("s3://bucket", options)
+        with pytest.raises(StoreUnreachable, match="no answer in time"):
+            store.head("name")
+        with pytest.raises(StoreUnreachable, match="no answer in time"):
+            store.put("name", b"small")
 
 
 def test_plain_http_must_be_allowed(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> None:

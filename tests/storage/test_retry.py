@@ -1,6 +1,8 @@
 """Trying again, where that is safe and nowhere else."""
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,6 +13,7 @@ from alexandria_backup.errors import (
     StoreDenied,
     StoreUnreachable,
 )
+from alexandria_backup.events import Event, Note
 from alexandria_backup.storage.faults import Fault, FaultyStore, How, Verb
 from alexandria_backup.storage.memory import MemoryStore
 from alexandria_backup.storage.retry import Patience, RetryingStore
@@ -21,12 +24,24 @@ PATIENCE = Patience(tries=3, first_pause=1.0, longest_pause=1.5)
 class World:
     """A store in memory, with faults, behind retries; pauses are noted, not waited for."""
 
-    def __init__(self, *faults: Fault) -> None:
+    def __init__(
+        self,
+        *faults: Fault,
+        patience: Patience = PATIENCE,
+        slow: Callable[[float], object] = time.sleep,
+    ) -> None:
         self.memory = MemoryStore()
         self.memory.put("there", b"content")
-        self.faulty = FaultyStore(self.memory, faults)
+        self.faulty = FaultyStore(self.memory, faults, sleep=slow)
         self.pauses: list[float] = []
-        self.store = RetryingStore(self.faulty, PATIENCE, sleep=self.pauses.append)
+        self.events: list[Event] = []
+        #: Set as soon as anything was told.
+        self.heard = threading.Event()
+        self.store = RetryingStore(self.faulty, patience, emit=self._emit, sleep=self.pauses.append)
+
+    def _emit(self, event: Event) -> None:
+        self.events.append(event)
+        self.heard.set()
 
     def call(self, verb: Verb) -> object:
         verbs = {
@@ -139,3 +154,60 @@ def test_an_empty_object_is_read_through() -> None:
     world = World()
     world.memory.put("empty", b"")
     assert [*world.store.read("empty")] == []
+
+
+# ── what is told, and how long it is borne ───────────────────────────────────────────────────────
+
+
+def told(world: World) -> list[str]:
+    return [event.message for event in world.events if isinstance(event, Note)]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_further_try_is_told(verb: Verb) -> None:
+    world = World(Fault(verb=verb, how=How.BEFORE, call=1))
+    world.call(verb)
+    (line,) = told(world)
+    assert line.endswith(" s")
+    assert "trying again in" in line
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_further_try_is_begun_after_the_whole_time(verb: Verb) -> None:
+    world = World(Fault(verb=verb, how=How.BEFORE, call=0), patience=Patience(tries=99, whole=0.0))
+    with pytest.raises(StoreUnreachable):
+        world.call(verb)
+    assert world.faulty.calls[verb] == 1
+    assert world.pauses == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_store_that_is_silent_is_told_while_it_is_silent(verb: Verb) -> None:
+    # The store answers only when its silence was told.
+    world = World(
+        Fault(verb=verb, how=How.SLOW),
+        patience=Patience(quiet=0.01),
+        slow=lambda _: world.heard.wait(30),
+    )
+    world.call(verb)
+    assert "has not answered for" in told(world)[0]
+
+
+def test_a_slow_source_is_no_silent_store() -> None:
+    world = World(patience=Patience(quiet=0.01))
+
+    def slow() -> Iterator[bytes]:
+        before = told(world)
+        time.sleep(0.1)
+        assert told(world) == before
+        yield b"data"
+
+    world.store.put_stream("new", slow())
+
+
+def test_a_slow_reader_is_no_silent_store() -> None:
+    world = World(patience=Patience(quiet=0.01))
+    for _ in world.store.read("there"):
+        before = told(world)
+        time.sleep(0.1)
+        assert told(world) == before

@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # obstore has these two in its stubs alone
 
 _MIB = 1024 * 1024
 _RANGE = 8 * _MIB
+#: What is sent in a moment.
+_SMALL = _MIB
 #: No part is smaller, so that 10,000 parts (S3's limit) carry 312 GiB.
 _SMALLEST_PART = 32 * _MIB
 #: Of an object of unknown size: 10,000 such parts carry 625 GiB.
@@ -46,8 +48,10 @@ class CloudStore:
     a stream above one part asks at its beginning and at its end.
     """
 
-    def __init__(self, client: Client, *, url: str, prefix: str = "") -> None:
+    def __init__(self, client: Client, *, uploads: Client, url: str, prefix: str = "") -> None:
+        #: Patient enough for an answer, and `uploads` for one that comes when much has been sent.
         self._client = client
+        self._uploads = uploads
         self._prefix = f"{prefix}/" if prefix else ""
         self.url = url
 
@@ -177,14 +181,15 @@ class CloudStore:
 
     def _put(self, name: str, data: bytes) -> None:
         key = self._prefix + name
+        client = self._client if len(data) <= _SMALL else self._uploads
         with translated(f"`{name}` could not be stored in `{self.url}`"):
             try:
-                obstore.put(self._client, key, data, mode="create", use_multipart=False)
+                obstore.put(client, key, data, mode="create", use_multipart=False)
             except (NotImplementedError, GenericError) as error:
                 # Servers without conditions: what was asked beforehand has to do.
                 if isinstance(error, GenericError) and status_of(error) != 501:
                     raise
-                obstore.put(self._client, key, data, use_multipart=False)
+                obstore.put(client, key, data, use_multipart=False)
 
     def _upload(self, name: str, head: deque[bytes], rest: Iterator[bytes], part: int) -> int:
         """Send `head` and `rest` as one multipart upload; return the bytes of `rest`.
@@ -195,7 +200,7 @@ class CloudStore:
         what = f"`{name}` could not be stored in `{self.url}`"
         with translated(what):
             writer = obstore.open_writer(
-                self._client,
+                self._uploads,
                 self._prefix + name,
                 buffer_size=part,
                 max_concurrency=max(1, min(8, _IN_FLIGHT // part)),

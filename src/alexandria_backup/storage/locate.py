@@ -39,9 +39,10 @@ class CloudOptions:
     allow_http: bool | None = None
     #: How often a request is tried again within the store, on 5xx and broken connections.
     retries: int = 6
-    #: How long a request may wait for the first or the next bytes of its answer; sending a part of
-    #: 32 MiB must fit.
-    stall_timeout: timedelta = timedelta(minutes=10)
+    #: How long a request may wait for the first or the next bytes of its answer.
+    answer_timeout: timedelta = timedelta(seconds=30)
+    #: The same for what sends data: the server answers when it has a whole part of 32 MiB.
+    upload_timeout: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,18 +152,27 @@ def _open_cloud(location: _Location, options: CloudOptions) -> CloudStore:
     allow_http = options.allow_http
     if allow_http is None:
         allow_http = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes", "on"}
-    client: ClientConfig = {
-        "allow_http": allow_http,
-        "connect_timeout": timedelta(seconds=10),
-        "read_timeout": options.stall_timeout,
-        # For a whole request: only a bound, because a long object may come as one answer.
-        "timeout": timedelta(days=1),
-    }
-    retry: RetryConfig = {"max_retries": options.retries, "retry_timeout": timedelta(minutes=3)}
+
+    def opened(answer: timedelta, retry: timedelta) -> S3Store | GCSStore | AzureStore:
+        client: ClientConfig = {
+            "allow_http": allow_http,
+            "connect_timeout": timedelta(seconds=10),
+            "read_timeout": answer,
+            # For a whole request: only a bound, because a long object may come as one answer.
+            "timeout": timedelta(days=1),
+        }
+        retries: RetryConfig = {"max_retries": options.retries, "retry_timeout": retry}
+        return _client(location, options.endpoint, client, retries)
+
     url = _shown(location)
     with translated(f"`{url}` could not be opened"):
-        opened = _client(location, options.endpoint, client, retry)
-    return CloudStore(opened, url=url, prefix=location.path)
+        return CloudStore(
+            # Silence is borne for a minute here, and the wrapper that tries again tells of it.
+            opened(options.answer_timeout, timedelta(seconds=45)),
+            uploads=opened(options.upload_timeout, timedelta(minutes=3)),
+            url=url,
+            prefix=location.path,
+        )
 
 
 def _client(

@@ -1,4 +1,4 @@
-"""A store that tries again where the store behind it cannot be reached."""
+"""A store that tries again where the store behind it cannot be reached, and says so."""
 
 import random
 import time
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from alexandria_backup.errors import ObjectExists, StoreUnreachable
+from alexandria_backup.events import Emit, Note, discard
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore
+from alexandria_backup.storage.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -23,6 +25,10 @@ class Patience:
     first_pause: float = 0.5
     #: Seconds that no pause exceeds.
     longest_pause: float = 10.0
+    #: Seconds after which no further try is begun: what is silent for long has other troubles.
+    whole: float = 120.0
+    #: Seconds of silence after each of which it is told.
+    quiet: float = 10.0
 
     def pauses(self) -> Iterator[float]:
         """Give the seconds to wait before each further try."""
@@ -35,7 +41,7 @@ class RetryingStore:
     """An `ObjectStore` that repeats a verb on `StoreUnreachable`, and on nothing else.
 
     A stream is repeated only while none of its chunks has been taken or given. A listing is read
-    whole before its first entry is given.
+    whole before its first entry is given. What is told are Notes: nothing is wrong yet.
     """
 
     def __init__(
@@ -43,9 +49,11 @@ class RetryingStore:
         store: ObjectStore,
         patience: Patience | None = None,
         *,
+        emit: Emit = discard,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._store = store
+        self._emit = emit
         self._patience = patience or Patience()
         self._sleep = sleep
         self.url = store.url
@@ -56,38 +64,34 @@ class RetryingStore:
         A try whose answer was lost may have stored the object; if then the next try finds exactly
         these bytes, they are taken for ours.
         """
-        failed_before = False
-        pauses = self._patience.pauses()
-        while True:
-            try:
-                self._store.put(name, data)
-            except StoreUnreachable:
-                failed_before = True
-                pause = next(pauses, None)
-                if pause is None:
-                    raise
-                self._sleep(pause)
-            except ObjectExists:
-                if not failed_before or self.get(name) != data:
-                    raise
-                return
-            else:
-                return
+        tries = self._tries()
+        with self._waiting():
+            while True:
+                try:
+                    self._store.put(name, data)
+                except StoreUnreachable as error:
+                    tries.again(error)
+                except ObjectExists:
+                    if not tries.failed or self.get(name) != data:
+                        raise
+                    return
+                else:
+                    return
 
     def put_stream(
         self, name: str, chunks: Iterable[bytes], *, expected_size: int | None = None
     ) -> int:
         """See `ObjectStore.put_stream`."""
-        source = _Watched(chunks)
-        pauses = self._patience.pauses()
-        while True:
-            try:
-                return self._store.put_stream(name, source, expected_size=expected_size)
-            except StoreUnreachable:
-                pause = None if source.touched else next(pauses, None)
-                if pause is None:
-                    raise
-                self._sleep(pause)
+        tries = self._tries()
+        with self._waiting() as waiting:
+            source = _Watched(chunks, waiting)
+            while True:
+                try:
+                    return self._store.put_stream(name, source, expected_size=expected_size)
+                except StoreUnreachable as error:
+                    if source.touched:
+                        raise
+                    tries.again(error)
 
     def get(self, name: str) -> bytes:
         """See `ObjectStore.get`."""
@@ -95,10 +99,12 @@ class RetryingStore:
 
     def read(self, name: str) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
-        chunks, first = self._again(lambda: self._begin(name))
-        if first is not None:
-            yield first
-            yield from chunks
+        chunks, chunk = self._again(lambda: self._begin(name))
+        with self._waiting() as waiting:
+            while chunk is not None:
+                with waiting.paused():
+                    yield chunk
+                chunk = next(chunks, None)
 
     def head(self, name: str) -> ObjectInfo | None:
         """See `ObjectStore.head`."""
@@ -125,19 +131,48 @@ class RetryingStore:
         return chunks, next(chunks, None)
 
     def _again(self, verb: Callable[[], T]) -> T:
-        for pause in self._patience.pauses():
-            try:
-                return verb()
-            except StoreUnreachable:
-                self._sleep(pause)
-        return verb()
+        tries = self._tries()
+        with self._waiting():
+            while True:
+                try:
+                    return verb()
+                except StoreUnreachable as error:
+                    tries.again(error)
+
+    def _waiting(self) -> Waiting:
+        return Waiting(self.url, self._emit, every=self._patience.quiet)
+
+    def _tries(self) -> "_Tries":
+        return _Tries(self._patience, self._emit, self._sleep)
+
+
+class _Tries:
+    """The tries of one verb."""
+
+    def __init__(self, patience: Patience, emit: Emit, sleep: Callable[[float], None]) -> None:
+        self._pauses = patience.pauses()
+        self._end = time.monotonic() + patience.whole
+        self._emit = emit
+        self._sleep = sleep
+        #: Whether a try has failed before this one.
+        self.failed = False
+
+    def again(self, error: StoreUnreachable) -> None:
+        """Wait before the next try; raises `error` where there is none."""
+        pause = next(self._pauses, None)
+        if pause is None or time.monotonic() + pause >= self._end:
+            raise error
+        self.failed = True
+        self._emit(Note(message=f"{error.message}; trying again in {pause:.1f} s"))
+        self._sleep(pause)
 
 
 class _Watched:
     """Chunks that remember whether anybody has asked for one."""
 
-    def __init__(self, chunks: Iterable[bytes]) -> None:
+    def __init__(self, chunks: Iterable[bytes], waiting: Waiting) -> None:
         self._chunks = iter(chunks)
+        self._waiting = waiting
         self.touched = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -145,4 +180,5 @@ class _Watched:
 
     def __next__(self) -> bytes:
         self.touched = True
-        return next(self._chunks)
+        with self._waiting.paused():
+            return next(self._chunks)

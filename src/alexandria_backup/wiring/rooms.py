@@ -80,7 +80,7 @@ class Rooms:
 
     def store(self, location: str) -> ObjectStore:
         """Open the store at a path or URL; raises SettingsInvalid for what is neither."""
-        return RetryingStore(open_store(location))
+        return RetryingStore(open_store(location), emit=self.emit)
 
     @cached_property
     def repository(self) -> ObjectStore | None:
