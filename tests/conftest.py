@@ -17,8 +17,11 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from fake_kubernetes_api_support import Served, serving
+from fake_kubernetes_support import FakeCluster
 from psycopg import sql
 from site_support import Site, make_site, new_role
+from tls_support import self_signed
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.secret import Secret
@@ -281,3 +284,19 @@ def new_site(chinook: NewDatabase, tmp_path: Path) -> Iterator[Callable[..., Sit
 def site(new_site: Callable[..., Site], server_any: EmbeddedServer) -> Site:
     """A site on one version."""
     return new_site(server_any)
+
+
+# ── clusters ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Key and certificate of an authority that no system trusts."""
+    return self_signed(tmp_path_factory.mktemp("tls") / "server.pem")
+
+
+@pytest.fixture
+def served(tmp_path: Path, certificate: Path) -> Iterator[Served]:
+    """A Kubernetes cluster in this process, and a kubeconfig that leads to it."""
+    with serving(FakeCluster(), tmp_path, certificate) as found:
+        yield found

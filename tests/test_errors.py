@@ -157,7 +157,7 @@ def written(node: ast.expr) -> str | None:
 
 def is_in_style(text: str) -> bool:
     first = text.split(" ", maxsplit=1)[0].strip("`")
-    is_name = first.isupper() or first.startswith(("PostgreSQL", "Ed25519", "PEM"))
+    is_name = first.isupper() or first.startswith(("PostgreSQL", "Ed25519", "PEM", "Vault"))
     begins_well = bool(text) and (not text[0].isupper() or is_name)
     return begins_well and not text.endswith((".", "!", "\n"))
 

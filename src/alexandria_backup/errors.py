@@ -41,6 +41,10 @@
     ├── RestoreStopped                    41
     ├── ApplicationNotReady               42
     ├── PlatformRefused                   43
+    │   ├── ClusterUnreachable            43
+    │   ├── ClusterDenied                 43
+    │   ├── ClusterObjectMissing          43
+    │   └── ClusterConflict               43
     └── Interrupted                      130
 
 A message is lower case, says what happened to what, and has no full stop; literals stand in
@@ -365,6 +369,30 @@ class PlatformRefused(AlexandriaError):
 
     exit_code = ExitCode.PLATFORM_REFUSED
     code = "platform-refused"
+
+
+class ClusterUnreachable(PlatformRefused):
+    """The Kubernetes API does not answer, or what answers is something else."""
+
+    code = "cluster-unreachable"
+
+
+class ClusterDenied(PlatformRefused):
+    """The Kubernetes API does not know us, or does not let us."""
+
+    code = "cluster-denied"
+
+
+class ClusterObjectMissing(PlatformRefused):
+    """The cluster has no such object."""
+
+    code = "cluster-object-missing"
+
+
+class ClusterConflict(PlatformRefused):
+    """An object was changed by somebody else while we decided on a change of it."""
+
+    code = "cluster-conflict"
 
 
 class Interrupted(AlexandriaError):

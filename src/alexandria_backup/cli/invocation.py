@@ -33,6 +33,8 @@ class Invocation:
     environ: Mapping[str, str]
     cwd: Path
     config: Path | None = None
+    namespace: str | None = None
+    values: Path | None = None
     json: bool = False
     warnings: list[str] = field(default_factory=list)
     _renderer: Renderer | None = None
@@ -66,6 +68,8 @@ class Invocation:
             cwd=self.cwd,
             dsn_file=dsn_file,
             emit=self.emit,
+            namespace=self.namespace,
+            values=self.values,
         )
 
 

@@ -71,6 +71,12 @@ def _options(
     config: Annotated[
         Path | None, typer.Option("--config", help="The settings file, `alexandria.toml`.")
     ] = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="The application's namespace in Kubernetes.")
+    ] = None,
+    values: Annotated[
+        Path | None, typer.Option(help="A Helm values file; `vault.enabled` in it is heeded.")
+    ] = None,
     version: Annotated[  # noqa: ARG001 - the callback does it
         bool,
         typer.Option(
@@ -78,7 +84,8 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    invocation_of(context).config = config
+    invocation = invocation_of(context)
+    invocation.config, invocation.namespace, invocation.values = config, namespace, values
 
 
 def main() -> NoReturn:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from alexandria_backup.settings.model import PREFIX, Section, Settings
+from alexandria_backup.settings.model import PREFIX, Settings
+from alexandria_backup.settings.section import Section
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -14,6 +14,8 @@ from pydantic_settings import (
 )
 
 from alexandria_backup.errors import SettingsInvalid
+from alexandria_backup.settings.outside import KubernetesSettings, VaultSettings
+from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import (
     Count,
     Hidden,
@@ -28,18 +30,6 @@ from alexandria_backup.settings.types import (
 
 #: What the name of each variable begins with.
 PREFIX = "ALEXANDRIA_"
-
-
-class Section(BaseModel):
-    """A table of the settings file."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-    )
 
 
 class DatabaseSettings(Section):
@@ -187,6 +177,8 @@ class Settings(BaseSettings):
     )
     database: DatabaseSettings = DatabaseSettings()
     application: ApplicationSettings = ApplicationSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    vault: VaultSettings = VaultSettings()
     audit: AuditSettings = AuditSettings()
     signing: SigningSettings = SigningSettings()
     snapshot: SnapshotSettings = SnapshotSettings()

@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.settings.description import fields, variable_of
 from alexandria_backup.settings.files import CONFIG_VARIABLE
-from alexandria_backup.settings.model import PREFIX, Section, Settings
+from alexandria_backup.settings.model import PREFIX, Settings
+from alexandria_backup.settings.section import Section
 
 #: What Kubernetes sets in each pod for a Service whose name begins with `alexandria`.
 _SERVICE_LINK = re.compile(

@@ -21,6 +21,14 @@ class KeyEncoding(StrEnum):
     BASE64 = "base64"
 
 
+class VaultAuth(StrEnum):
+    """How to log in to Vault."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a way
+    KUBERNETES = "kubernetes"
+    APPROLE = "approle"
+
+
 def _list_or(split: Callable[[str], list[str]], value: object) -> object:
     """Read a variable's text: JSON where it begins with a bracket, else as `split` does."""
     if not isinstance(value, str):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.recipe import recipe_named
+from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import FoundDsn, find_dsn
 from alexandria_backup.errors import SettingsInvalid
@@ -27,6 +28,7 @@ from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.storage.locate import is_missing_folder, open_store
 from alexandria_backup.storage.retry import RetryingStore
 from alexandria_backup.storage.store import ObjectStore
+from alexandria_backup.wiring.outside import cluster, secret_source, vault_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +39,33 @@ class Rooms:
     emit: Emit
     #: The option that goes before every other source of the DSN.
     dsn_file: Path | None = None
+    #: The option that goes before `[kubernetes] namespace`.
+    namespace: str | None = None
+    #: The Helm values file that says whether Vault is used.
+    values: Path | None = None
 
     @cached_property
     def found_dsn(self) -> FoundDsn:
         """The application's DSN and where it was found."""
         database = self.settings.database
-        return find_dsn(
-            (
-                FileSource(given_as="--dsn-file", path=self.dsn_file, emit=self.emit),
-                EnvironmentSource(variable="ALEXANDRIA_DSN", value=self.settings.dsn),
-                FileSource(given_as="[database] dsn_file", path=database.dsn_file, emit=self.emit),
-            )
+        sources = (
+            FileSource(given_as="--dsn-file", path=self.dsn_file, emit=self.emit),
+            EnvironmentSource(variable="ALEXANDRIA_DSN", value=self.settings.dsn),
+            FileSource(given_as="[database] dsn_file", path=database.dsn_file, emit=self.emit),
+            vault_source(self.settings.vault, self.values, self.emit),
+            secret_source(
+                self.settings.kubernetes,
+                self.cluster,
+                self.emit,
+                named=self.namespace is not None,
+            ),
         )
+        return find_dsn(sources)
+
+    @cached_property
+    def cluster(self) -> Cluster:
+        """The cluster that the application may run in."""
+        return cluster(self.settings.kubernetes, self.namespace)
 
     @cached_property
     def servers(self) -> Servers:

@@ -32,10 +32,20 @@ class Wiring:
         cwd: Path,
         dsn_file: Path | None,
         emit: Emit,
+        namespace: str | None = None,
+        values: Path | None = None,
     ) -> "Wiring":
         """Load the settings; raises SettingsInvalid."""
         loaded = load(config=config, environ=environ, cwd=cwd)
-        return cls(Rooms(settings=loaded.settings, emit=emit, dsn_file=dsn_file))
+        return cls(
+            Rooms(
+                settings=loaded.settings,
+                emit=emit,
+                dsn_file=dsn_file,
+                namespace=namespace,
+                values=values,
+            )
+        )
 
     @cached_property
     def places(self) -> Places:

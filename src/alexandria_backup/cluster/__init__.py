@@ -1,0 +1,1 @@
+"""The Kubernetes API in one place, for what runs the application and for where a DSN is."""

@@ -1,0 +1,216 @@
+"""The calls that this program makes to the Kubernetes API, each with a timeout.
+
+Every write names the `resourceVersion` it was decided on, so that a change of somebody else in
+between is a conflict and not lost.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from alexandria_backup.cluster.access import Access, ClusterPlace, load_access
+from alexandria_backup.cluster.answers import PASSING, document, pause_of, refusal, unreachable
+from alexandria_backup.cluster.kinds import ACCESS_REVIEWS, PODS, Kind, Wanted
+from alexandria_backup.errors import ClusterObjectMissing, PlatformRefused
+
+#: An object as the API has it.
+Document = Mapping[str, object]
+
+_METHODS = {"get": "GET", "list": "GET", "patch": "PATCH", "create": "POST"}
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+#: How many objects are fetched at once.
+_PAGE = "500"
+
+
+@dataclass(kw_only=True)
+class Cluster:
+    """One namespace of one cluster. Nothing is asked before the first call.
+
+    Calls that get no answer, 429 or 5xx are repeated for `patience_s`: all of them may be made
+    twice. Raises ClusterUnreachable, ClusterDenied, ClusterObjectMissing, ClusterConflict.
+    """
+
+    place: ClusterPlace
+    #: Seconds for one answer.
+    timeout_s: float = 10.0
+    #: Seconds for which a cluster that is away is asked again.
+    patience_s: float = 30.0
+    _access: Access | None = field(default=None, init=False, repr=False)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the application."""
+        return self._loaded().namespace
+
+    @property
+    def server(self) -> str:
+        """The URL of the API."""
+        return self._loaded().server
+
+    def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> Document:
+        """Return one object."""
+        return self._document(self._named("get", kind, name, namespace))
+
+    def find(self, kind: Kind, name: str, *, namespace: str | None = None) -> Document | None:
+        """Return one object, or None where it, or its kind, does not exist."""
+        try:
+            return self.get(kind, name, namespace=namespace)
+        except ClusterObjectMissing:
+            return None
+
+    def list(self, kind: Kind, *, selector: str = "") -> tuple[Document, ...]:
+        """Return all objects of a kind whose labels fit; nothing where the kind does not exist."""
+        wanted = Wanted(verb="list", kind=kind, namespace=self.namespace)
+        found: list[Document] = []
+        more = ""
+        while True:
+            asked = {"labelSelector": selector, "limit": _PAGE, "continue": more}
+            try:
+                page = self._document(wanted, params={k: v for k, v in asked.items() if v})
+            except ClusterObjectMissing:
+                return ()
+            items, told = page.get("items"), page.get("metadata")
+            found += items if isinstance(items, list) else []
+            more = str(told.get("continue") or "") if isinstance(told, Mapping) else ""
+            if not more:
+                return tuple(found)
+
+    def patch(self, kind: Kind, name: str, change: Document) -> Document:
+        """Merge a change into an object; raises ClusterConflict where its version is another."""
+        return self._document(
+            self._named("patch", kind, name),
+            json=change,
+            headers={"Content-Type": "application/merge-patch+json"},
+        )
+
+    def log(self, pod: str, *, seconds: int, limit_bytes: int) -> str:
+        """Return what a pod's first container said in the last seconds."""
+        wanted = self._named("get", PODS, pod, subresource="log")
+        asked = {"sinceSeconds": str(max(1, seconds)), "limitBytes": str(limit_bytes)}
+        return self._send(wanted, params=asked).text
+
+    def allows(self, wanted: Wanted) -> bool:
+        """Ask the cluster whether we may do it; changes nothing."""
+        attributes = {
+            "namespace": wanted.namespace,
+            "verb": wanted.verb,
+            "group": wanted.kind.group,
+            "resource": wanted.kind.plural,
+            "name": wanted.name,
+            "subresource": wanted.subresource,
+        }
+        spec = {"resourceAttributes": {k: v for k, v in attributes.items() if v}}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": spec,
+        }
+        status = self._document(Wanted(verb="create", kind=ACCESS_REVIEWS), json=body)["status"]
+        return isinstance(status, Mapping) and status.get("allowed") is True
+
+    def wanted(
+        self, verb: str, kind: Kind, name: str | None = None, subresource: str | None = None
+    ) -> Wanted:
+        """Return what a call would ask for, as `allows` takes it."""
+        return Wanted(
+            verb=verb, kind=kind, name=name, namespace=self.namespace, subresource=subresource
+        )
+
+    def _named(
+        self,
+        verb: str,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        subresource: str | None = None,
+    ) -> Wanted:
+        return Wanted(
+            verb=verb,
+            kind=kind,
+            name=name,
+            namespace=namespace or self.namespace,
+            subresource=subresource,
+        )
+
+    def _document(
+        self,
+        wanted: Wanted,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Document | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, object]:
+        response = self._send(wanted, params=params, json=json, headers=headers)
+        return document(response, self.server)
+
+    def _send(
+        self,
+        wanted: Wanted,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Document | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        deadline = time.monotonic() + self.patience_s
+        pause, renewed = _FIRST_PAUSE_S, False
+        while True:
+            try:
+                response = self._once(wanted, params=params, json=json, headers=headers)
+            except httpx.HTTPError as error:
+                problem: PlatformRefused = unreachable(error, self.server, timeout_s=self.timeout_s)
+                if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+                    raise problem from None
+                wait = pause
+            else:
+                if response.is_success:
+                    return response
+                if response.status_code == httpx.codes.UNAUTHORIZED and not renewed:
+                    # A pod's token is rotated in its file, an exec plug-in gives a new one.
+                    self._access, renewed = load_access(self.place), True
+                    continue
+                if response.status_code not in PASSING:
+                    raise refusal(response, wanted, self.server)
+                problem = refusal(response, wanted, self.server)
+                wait = pause_of(response, pause)
+            if time.monotonic() + wait > deadline:
+                raise problem
+            time.sleep(wait)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _once(
+        self,
+        wanted: Wanted,
+        *,
+        params: Mapping[str, str] | None,
+        json: Document | None,
+        headers: Mapping[str, str] | None,
+    ) -> httpx.Response:
+        access = self._loaded()
+        name = access.tls_server_name
+        sent = {"Accept": "application/json", "User-Agent": "alexandria-backup", **(headers or {})}
+        if access.token:
+            sent["Authorization"] = f"Bearer {access.token.reveal()}"
+        # A client per call: calls are few and far between, and nothing stays open.
+        with httpx.Client(
+            base_url=access.server,
+            verify=access.tls,
+            proxy=access.proxy,
+            timeout=self.timeout_s,
+            follow_redirects=False,
+        ) as client:
+            return client.request(
+                _METHODS[wanted.verb],
+                wanted.path,
+                params=params,
+                json=json,
+                headers=sent,
+                extensions={"sni_hostname": name} if name else None,
+            )
+
+    def _loaded(self) -> Access:
+        if self._access is None:
+            self._access = load_access(self.place)
+        return self._access

@@ -1,0 +1,1 @@
+"""A DSN in Vault or OpenBao."""
