@@ -18,7 +18,7 @@ from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.cli.main import app
 from alexandria_backup.errors import ExitCode
 from alexandria_backup.repository.manifest import Manifest
-from alexandria_backup.runbooks.journal import Phase, Transition
+from alexandria_backup.runbooks.transition import Phase, Transition
 from alexandria_backup.settings.description import describe
 from alexandria_backup.settings.files import CONFIG_VARIABLE
 from alexandria_backup.settings.model import PREFIX

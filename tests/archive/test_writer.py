@@ -344,6 +344,33 @@ def test_what_a_frame_raises_comes_through(craft: Any) -> None:
             list(written(defining(craft), [table], compression).stream())
 
 
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_what_is_cut_off_is_missed(
+    craft: Any, one_table: Callable[..., FramedTable], compression: str
+) -> None:
+    table = one_table(*(b"row %d\n" % n for n in range(20)))
+    data = b"".join(written(defining(craft), [table], compression).stream())
+    assert [t.rows for t in surveyed(data).tables] == [20]
+    for end in range(len(data)):
+        with pytest.raises(ArchiveDamaged):
+            surveyed(data[:end])
+    # A body that ends early, with its terminator: pg_restore ends with 0 on this, but for gzip.
+    for end in ends_of_chunks(data):
+        with pytest.raises(ArchiveDamaged):
+            surveyed(data[:end] + b"\0" * 5)
+
+
+def ends_of_chunks(data: bytes) -> list[int]:
+    """Where a chunk of the only block begins, so that another ends."""
+    reader = ArchiveReader([data])
+    at = reader._source.offset + 6
+    ends = []
+    while size := int.from_bytes(data[at + 1 : at + 5], "little"):
+        ends.append(at)
+        at += 5 + size
+    return ends
+
+
 def test_the_table_must_be_defined_and_empty(
     craft: Any, one_table: Callable[..., FramedTable]
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from site_support import Site
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.runbooks.journal import Phase
+from alexandria_backup.runbooks.transition import Phase
 
 _PROGRAM = Path(__file__).parent.parent / "support" / "killed_run.py"
 #: `started`, two for each of 11 steps, `finished`.

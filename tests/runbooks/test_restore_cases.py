@@ -15,7 +15,7 @@ from psycopg import sql
 from site_support import CHINOOK_TABLES, Site, new_role
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.runbooks.journal import Phase
+from alexandria_backup.runbooks.transition import Phase
 
 # ── what stands in a schema ──────────────────────────────────────────────────────────────────────
 
@@ -311,6 +311,29 @@ def test_publications_come_back(site: Site) -> None:
     assert (site.sql(query), site.sql(members)) == before
 
 
+def test_a_publication_that_the_archive_lacks_is_named_before_it_goes(site: Site) -> None:
+    snapshot(site)
+    site.sql("CREATE PUBLICATION newer FOR ALL TABLES")
+    restored = site.run("restore", "latest", "--yes")
+    assert restored.returncode == 3, restored.stderr
+    assert "publication `newer` of the live database is not in the archive" in restored.stderr
+    assert site.sql("SELECT pubname FROM pg_publication") == []
+
+
+def test_constraints_that_never_were_validated_come_back_as_they_were(site: Site) -> None:
+    site.sql('ALTER TABLE track ADD CONSTRAINT "long one" CHECK (milliseconds > 0) NOT VALID')
+    site.sql(
+        "ALTER TABLE album ADD CONSTRAINT late FOREIGN KEY (album_id) "
+        "REFERENCES artist (artist_id) NOT VALID"
+    )
+    site.sql("CREATE DOMAIN small AS int")
+    site.sql("ALTER DOMAIN small ADD CONSTRAINT below CHECK (value < 9) NOT VALID")
+    snapshot(site)
+    brought_back(site, "latest")
+    late = "SELECT conname::text FROM pg_constraint WHERE NOT convalidated ORDER BY 1"
+    assert site.sql(late) == [("below",), ("late",), ("long one",)]
+
+
 def test_a_replication_slot_is_named_because_it_stays_behind(site: Site) -> None:
     slot = f"slot_{secrets.token_hex(4)}"
     snapshot(site)
@@ -382,6 +405,59 @@ def test_an_application_that_could_read_nothing_afterwards_stops_the_restore(sit
     before.assert_back()
     assert set(site.databases()) == {site.database}
     assert site.platform_log == []
+
+
+def test_owners_that_the_role_cannot_give_to_are_found_before_anything_is_done(site: Site) -> None:
+    other = new_role(site.server)
+    try:
+        site.sql(f'CREATE SCHEMA private AUTHORIZATION "{other}"')
+        site.sql("CREATE TABLE private.notes AS SELECT i FROM generate_series(1, 9) AS i")
+        site.sql(f'ALTER TABLE private.notes OWNER TO "{other}"')
+        for (table,) in site.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            site.sql(f'ALTER TABLE public."{table}" OWNER TO "{site.role}"')
+        archive = site.dump()
+        own_admin(site)
+        good = Good(site=site)
+
+        refused = site.run("restore", str(archive), "--yes")
+        assert refused.returncode == 12, refused.stderr
+        assert f'grant "{other}" to "{site.role}"' in refused.stderr
+        good.assert_back()
+
+        site.sql(f'GRANT "{other}" TO "{site.role}"')
+        brought_back(site, archive, good=good)
+    finally:
+        site.sql(f'DROP OWNED BY "{other}" CASCADE')
+
+
+def test_owners_who_may_not_create_in_public_are_found_before_anything_is_done(
+    new_site: Callable[..., Site], server: EmbeddedServer
+) -> None:
+    """A superuser gives them what they may not make; nobody else can."""
+    site = new_site(server)
+    other = new_role(site.server)
+    try:
+        site.sql("CREATE TABLE theirs AS SELECT 1 AS a")
+        site.sql(f'ALTER TABLE theirs OWNER TO "{other}"')
+        site.sql(f'GRANT "{other}" TO "{site.role}"')
+        for (table,) in site.sql(
+            "SELECT tablename FROM pg_tables WHERE tablename <> 'theirs' AND schemaname = 'public'"
+        ):
+            site.sql(f'ALTER TABLE public."{table}" OWNER TO "{site.role}"')
+        archive = site.dump()
+        administered = site.config.read_text(encoding="utf-8")
+        own_admin(site)
+        good = Good(site=site)
+
+        refused = site.run("restore", str(archive), "--yes")
+        assert refused.returncode == 12, refused.stderr
+        assert f"`{other}` may not own anything in a schema of `{site.role}`" in refused.stderr
+        good.assert_back()
+
+        site.config.write_text(administered, encoding="utf-8")
+        brought_back(site, archive, good=good)
+    finally:
+        site.sql(f'DROP OWNED BY "{other}"')
 
 
 def test_owners_privileges_and_default_privileges_come_back(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shlex
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -123,14 +124,37 @@ def test_data_without_a_schema_are_no_snapshot_of_the_database(site: Site) -> No
     assert set(site.databases()) == {site.database}
 
 
-@pytest.mark.parametrize("form", ["-Fp", "-Ft"])
-def test_another_format_of_pg_dump_is_refused_by_name(site: Site, form: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "what", "command"),
+    [
+        ("-Fp", "a plain SQL script of `pg_dump`", "psql"),
+        ("-Ft", "a dump in tar format", "pg_restore"),
+        ("-Fd", "a dump in directory format", "pg_restore"),
+    ],
+)
+def test_another_format_of_pg_dump_is_refused_by_name(
+    site: Site, form: str, what: str, command: str
+) -> None:
     archive = site.dump(options=(form,))
     before = Good(site=site)
-    restored = site.run("restore", str(archive), "--yes")
-    assert restored.returncode == 20
-    assert "hint:" in restored.stderr
+    for typed in (str(archive), f"{archive}/") if form == "-Fd" else (str(archive),):
+        restored = site.run("restore", typed, "--yes")
+        assert restored.returncode == 20
+        assert what in restored.stderr
+        (hint,) = [line for line in restored.stderr.splitlines() if line.startswith("hint: ")]
+        assert command in hint
+        assert "pg_dump --format=custom" in hint
     before.assert_back()
+
+
+def test_a_folder_of_snapshots_is_no_snapshot(site: Site) -> None:
+    snapshot(site)
+    folder = site.folder / "snapshots"
+    for typed in (str(folder), f"{folder}/"):
+        restored = site.run("restore", typed, "--yes")
+        assert restored.returncode == 20
+        assert f"`{folder}` is a folder" in restored.stderr
+        assert f"alexandria snapshot list {folder}" in restored.stderr
 
 
 # ── another version ──────────────────────────────────────────────────────────────────────────────
@@ -314,6 +338,27 @@ def test_bytes_that_are_no_text_survive_in_sql_ascii(
     assert restored.returncode == 0, restored.stderr
     assert as_utf8(site, digest) == good
     assert "1 tables compared row by row" in restored.stdout
+
+
+def test_names_that_are_no_text_are_named_with_what_to_do(
+    encoded_site: Callable[[str], Site],
+) -> None:
+    site = encoded_site("SQL_ASCII")
+    with psycopg.connect(
+        site.server.conninfo(site.database).reveal(), client_encoding="latin1"
+    ) as connection:
+        connection.execute('CREATE TABLE "Gr\xfc\xdfe" (a int, "\xc4" int)')
+    taken = site.run("snapshot", "create")
+    assert taken.returncode == 12, taken.stderr
+    assert "Gr\\xfc\\xdfe" in taken.stderr
+    # What the hint says is typed as it stands, and once per name.
+    for name in ("Gr\xfc\xdfe", "\xc4"):
+        taken = site.run("snapshot", "create")
+        (hint,) = [line for line in taken.stderr.splitlines() if line.startswith("hint: psql")]
+        words = shlex.split(hint.removeprefix("hint: "))
+        with site.connection() as connection:
+            connection.execute(words[-1].replace("new_name", f"renamed_{len(name)}").encode())
+    snapshot(site)
 
 
 def test_an_archive_in_utf8_is_restored_into_a_database_of_latin1(

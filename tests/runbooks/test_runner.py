@@ -19,9 +19,10 @@ from alexandria_backup.errors import (
     UsageError,
 )
 from alexandria_backup.events import Event, StepFinished, StepUndone, Warned, discard
-from alexandria_backup.runbooks.journal import Journal, Phase, list_runs
+from alexandria_backup.runbooks.journal import Journal, list_runs
 from alexandria_backup.runbooks.runner import Runner
 from alexandria_backup.runbooks.step import Done, Explanation, Runbook, RunState, Step
+from alexandria_backup.runbooks.transition import Phase
 from alexandria_backup.storage.memory import MemoryStore
 
 RUN = "restore-20261123T120000Z-test"
@@ -278,6 +279,47 @@ def test_another_machine_reads_the_journal_from_the_repository(world: World) -> 
     elsewhere = Journal(RUN, [MemoryStore(), repository], discard)
     assert elsewhere.last.state["made"] == 7
     assert list_runs([repository], discard) == (RUN,)
+
+
+def two_machines(*, lines_apart: tuple[int, int]) -> tuple[MemoryStore, MemoryStore]:
+    """Begin a run in both stores, then go on with it in each alone."""
+    state, repository = MemoryStore(), MemoryStore()
+    Journal(RUN, [state, repository], discard).write(
+        Phase.STARTED, runbook="restore", step=None, state=Counted(run=RUN)
+    )
+    for machine, (store, lines) in enumerate(zip((state, repository), lines_apart, strict=True)):
+        journal = Journal(RUN, [store], discard)
+        for line in range(lines):
+            journal.write(
+                Phase.DOING, runbook="restore", step=f"{machine}.{line}", state=Counted(run=RUN)
+            )
+    return state, repository
+
+
+@pytest.mark.parametrize("lines_apart", [(1, 1), (2, 1), (1, 2), (3, 3)])
+def test_two_histories_of_a_run_are_not_taken_for_one(lines_apart: tuple[int, int]) -> None:
+    stores = two_machines(lines_apart=lines_apart)
+    for order in (stores, stores[::-1]):
+        with pytest.raises(JournalInvalid, match="two histories"):
+            Journal(RUN, order, discard)
+
+
+@pytest.mark.parametrize("lines_apart", [(0, 0), (2, 0), (0, 2)])
+def test_a_store_that_missed_the_newest_lines_is_no_other_history(
+    lines_apart: tuple[int, int],
+) -> None:
+    stores = two_machines(lines_apart=lines_apart)
+    assert len(Journal(RUN, stores, discard).transitions) == 1 + sum(lines_apart)
+
+
+def test_a_line_that_was_changed_shows_in_the_next_one(world: World) -> None:
+    go(world)
+    name = sorted(info.name for info in world.store.list())[2]
+    changed = world.store.get(name).replace(b'"made": 1', b'"made": 8')
+    world.store.delete(name)
+    world.store.put(name, changed)
+    with pytest.raises(JournalInvalid, match="up to line 4: it was changed"):
+        world.journal()
 
 
 @pytest.mark.parametrize(

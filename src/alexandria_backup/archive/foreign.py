@@ -1,15 +1,24 @@
 """What a file is that is not an archive of pg_dump's custom format, for the error message."""
 
+import shlex
 from typing import Final
 
 from alexandria_backup.errors import ArchiveDamaged
 
 MAGIC: Final = b"PGDMP"
+#: The table of contents of a dump in directory format.
+DIRECTORY_CONTENTS: Final = "toc.dat"
 #: Enough to see the name of the first member of a tar file, and the first line of a script.
 SEEN_BYTES: Final = 512
 
 _MAKE_AGAIN: Final = "make the archive with `pg_dump --format=custom`"
-_LOAD_SCRIPT: Final = "load it with `psql -f`"
+_BY_WAY_OF: Final = (
+    "createdb scratch && {load} && pg_dump --format=custom --file=NEW.pgdump scratch   "
+    "# then restore NEW.pgdump"
+)
+_LOAD_SCRIPT: Final = _BY_WAY_OF.format(load="psql -v ON_ERROR_STOP=1 -d scratch -f FILE")
+_LOAD_DUMP: Final = _BY_WAY_OF.format(load="pg_restore --exit-on-error -d scratch FILE")
+_LOAD_CLUSTER: Final = "psql -d postgres -f FILE   # it holds roles and several databases"
 _FETCH_AGAIN: Final = "get the whole file again, or use another snapshot"
 
 #: Beginning, what it is, what to do next.
@@ -22,8 +31,8 @@ _BEGINNINGS: Final = (
     (b"PK\x03\x04", "a zip file", "unpack it first with `unzip`"),
     (b"age-encryption.org/", "a file encrypted with age", "decrypt it first with `age -d`"),
     (b"-----BEGIN AGE", "a file encrypted with age", "decrypt it first with `age -d`"),
-    (b"toc.dat\0", "a dump in tar format", _MAKE_AGAIN),
-    (b"--\n-- PostgreSQL database cluster dump", "a script of `pg_dumpall`", _LOAD_SCRIPT),
+    (b"toc.dat\0", "a dump in tar format", _LOAD_DUMP),
+    (b"--\n-- PostgreSQL database cluster dump", "a script of `pg_dumpall`", _LOAD_CLUSTER),
     (b"--\n-- PostgreSQL database dump", "a plain SQL script of `pg_dump`", _LOAD_SCRIPT),
     (b"<", "an HTML or XML page, such as an object store's error", _FETCH_AGAIN),
 )
@@ -45,6 +54,14 @@ def not_an_archive(beginning: bytes) -> ArchiveDamaged:
     what, hint = _recognised(beginning)
     return ArchiveDamaged(
         f"the file is not an archive of `pg_dump`: it looks like {what}", hint=hint
+    )
+
+
+def directory_format(name: str) -> ArchiveDamaged:
+    """Return the error for a folder that `pg_dump --format=directory` has made."""
+    return ArchiveDamaged(
+        f"`{name}` is a dump in directory format, and one file in custom format is needed",
+        hint=_LOAD_DUMP.replace("FILE", shlex.quote(name)),
     )
 
 

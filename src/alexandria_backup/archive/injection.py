@@ -71,6 +71,15 @@ def injected(
     return _merged(entries, added), by_number
 
 
+def places_by_oid(entries: Sequence[RawEntry]) -> dict[int, int]:
+    """Return the order in which the data of tables are written: OID to place.
+
+    Whoever fetches the rows ahead of their use needs to know it.
+    """
+    defined = (e for e in entries if e.description == b"TABLE" and e.table_oid == _PG_CLASS)
+    return {int(e.oid or 0): place for place, e in enumerate(sorted(defined, key=_order))}
+
+
 def _numbers(entry: RawEntry) -> Iterator[int]:
     yield entry.dump_id
     yield from map(int, entry.dependencies)

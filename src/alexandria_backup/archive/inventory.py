@@ -10,6 +10,11 @@ from alexandria_backup.archive.toc import TocEntry
 #: Restored by `pg_restore --create` only: a restore of ours makes the database itself.
 _OF_THE_DATABASE: Final = ("DATABASE", "DATABASE PROPERTIES")
 _WITH_ROLES: Final = ("ACL", "DEFAULT ACL", "POLICY", "USER MAPPING")
+#: Kinds of entries that `pg_restore` gives to nobody, or that are not loaded with the rest.
+_NOT_GIVEN: Final = (
+    "ACL", "COMMENT", "DEFAULT ACL", "EVENT TRIGGER", "EXTENSION", "SECURITY LABEL",
+    "SUBSCRIPTION", "TABLE DATA",
+)  # fmt: skip
 _BREAKS: Final = re.compile(r"[\r\n]+")
 
 
@@ -79,6 +84,16 @@ def publications(entries: Iterable[TocEntry]) -> tuple[TocEntry, ...]:
     return _described(entries, "PUBLICATION")
 
 
+def not_validated(entries: Iterable[TocEntry]) -> tuple[str, ...]:
+    """Return the constraints that hold for new rows only, as `schema.table name`."""
+    return tuple(
+        f"{entry.namespace}.{entry.tag}"
+        for entry in entries
+        if entry.description.endswith("CONSTRAINT")
+        and (entry.definition or "").rstrip().endswith("NOT VALID;")
+    )
+
+
 def subscriptions(entries: Iterable[TocEntry]) -> tuple[TocEntry, ...]:
     """Return the entries that create subscriptions, which reach for other servers."""
     return _described(entries, "SUBSCRIPTION")
@@ -86,6 +101,30 @@ def subscriptions(entries: Iterable[TocEntry]) -> tuple[TocEntry, ...]:
 
 def _described(entries: Iterable[TocEntry], description: str) -> tuple[TocEntry, ...]:
     return tuple(entry for entry in entries if entry.description == description)
+
+
+class Ownership(NamedTuple):
+    """A role that owns something in a schema, and the schema's owner."""
+
+    owner: str
+    #: None where the archive does not create the schema: `public`, mostly.
+    schema_owner: str | None
+    schema: str
+
+
+def ownerships(entries: Sequence[TocEntry]) -> tuple[Ownership, ...]:
+    """Return who is made the owner of something, in which schema; sorted.
+
+    `pg_restore` creates an object as the role that restores, then gives it away: that role must be
+    able to become the owner, and the owner must be allowed to create in the schema.
+    """
+    created = {entry.tag: entry.owner for entry in entries if _creates_schema(entry)}
+    found = {
+        Ownership(entry.owner, created.get(entry.namespace or entry.tag), entry.namespace or "")
+        for entry in entries
+        if entry.owner and not _belongs_to_database(entry) and entry.description not in _NOT_GIVEN
+    }
+    return tuple(sorted(found, key=lambda item: (item.owner, item.schema)))
 
 
 def roles_needed(entries: Iterable[TocEntry], *, with_database: bool = False) -> tuple[str, ...]:

@@ -83,13 +83,15 @@ class ArchiveWriter:
         pg_restore reads such an archive from a pipe, and from a file, too; with `--jobs` each job
         then looks for its blocks from the beginning.
         """
-        return gathered(item for item in self._written() if isinstance(item, bytes))
+        # By itself, so that whoever wants the entries alone has no rows fetched.
+        yield self._head({})
+        yield from gathered(item for item in self._data() if isinstance(item, bytes))
 
     def write_to(self, file: BinaryIO) -> int:
         """Write the archive with offsets into an empty file that can seek; return its size."""
         offsets: dict[int, int] = {}
-        size = 0
-        for item in self._written():
+        size = file.write(self._head({}))
+        for item in self._data():
             if isinstance(item, bytes):
                 size += file.write(item)
             else:
@@ -103,8 +105,7 @@ class ArchiveWriter:
         entries = [_placed(entry, offsets) for entry in self._entries]
         return header_bytes(self._header) + toc_bytes(self._header, entries)
 
-    def _written(self) -> Iterator[bytes | _BlockBegin]:
-        yield self._head({})
+    def _data(self) -> Iterator[bytes | _BlockBegin]:
         bodies = BodyWriter[_BlockBegin](
             self._codec, int_size=self._header.int_size, threads=self._threads
         )

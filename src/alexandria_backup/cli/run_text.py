@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from alexandria_backup.cli.amounts import amount, duration
-from alexandria_backup.runbooks.journal import Transition
 from alexandria_backup.runbooks.procedure import PlannedStep, RunSummary
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.rollback import RollbackState
 from alexandria_backup.runbooks.snapshot import SnapshotState
 from alexandria_backup.runbooks.step import RunState
+from alexandria_backup.runbooks.transition import Transition
 
 
 def plan_text(steps: Sequence[PlannedStep]) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from alexandria_backup.cli.amounts import age, amount
 from alexandria_backup.cli.invocation import Json, invocation_of
 from alexandria_backup.events import Warned
-from alexandria_backup.repository.file_snapshots import SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from alexandria_backup.archive.inventory import list_file
 from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.counted import counted
 from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools, restore
 from alexandria_backup.postgres.dsn import Dsn
-from alexandria_backup.storage.store import ObjectStore
 
 #: What would act on other servers, or on every later command.
 _ACTING = frozenset({"EVENT TRIGGER", "SUBSCRIPTION"})
@@ -46,8 +46,7 @@ class Loading:
     #: Of the database to load into.
     dsn: Dsn
     server_major: int
-    store: ObjectStore
-    name: str
+    archive: ArchiveSource
     entries: tuple[TocEntry, ...]
     options: LoadOptions
     emit: Emit
@@ -83,14 +82,13 @@ def _restore(load: Loading, keep: Callable[[TocEntry], bool], *, jobs: int) -> N
         arguments = ["--exit-on-error", f"--use-list={use_list}"]
         if load.options.no_owner:
             arguments += ["--no-owner", "--no-privileges"]
-        path = load.store.local_path(load.name)
+        path = load.archive.local_path()
         if path is not None:
             arguments.append(f"--jobs={jobs}")
-        info = load.store.head(load.name) if path is None else None
         source = path or counted(
-            load.store.read(load.name),
-            work=f"load {load.name}",
-            total=info.size if info else None,
+            load.archive.chunks(),
+            work=f"load {load.archive.name}",
+            total=load.archive.size(),
             emit=load.emit,
         )
         restore(load.tools, load.dsn, source, arguments, server_major=load.server_major)

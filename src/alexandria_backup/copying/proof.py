@@ -1,6 +1,6 @@
 """The proof: does a database hold what the archive says? By number, digest and catalogue."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from alexandria_backup.errors import ProofFailed
@@ -10,6 +10,7 @@ from alexandria_backup.postgres.catalog import (
     large_object_count,
     row_count,
     tables,
+    unvalidated_constraints,
 )
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal, quote_qualified
@@ -93,11 +94,20 @@ def prove_tables(
     return TableProof(tables=len(expected), rows=rows, digests=digests, not_compared=tuple(unsure))
 
 
-def prove_catalogue(session: Session, *, large_objects: int) -> None:
-    """Raise ProofFailed where an index is invalid or large objects are missing."""
+def prove_catalogue(
+    session: Session, *, large_objects: int, not_validated: Collection[str]
+) -> None:
+    """Raise ProofFailed where an index is invalid, a constraint unchecked, a large object missing.
+
+    `not_validated` are the constraints that were not validated in the source either.
+    """
     broken = invalid_indexes(session)
     if broken:
         raise ProofFailed("indexes are not valid: " + ", ".join(f"`{name}`" for name in broken))
+    unchecked = [name for name in unvalidated_constraints(session) if name not in not_validated]
+    if unchecked:
+        names = ", ".join(f"`{name}`" for name in unchecked)
+        raise ProofFailed(f"constraints were not checked against the rows: {names}")
     found = large_object_count(session)
     if found != large_objects:
         raise ProofFailed(f"{found:,} large objects were loaded, {large_objects:,} expected")

@@ -11,13 +11,12 @@ from alexandria_backup.archive.contents import ArchiveContents, RowSink, TableCo
 from alexandria_backup.archive.encodings import decode
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import ArchiveHeader, Compression, TocEntry
+from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.proof import ExpectedTable
-from alexandria_backup.errors import ObjectMissing, SnapshotMissing
 from alexandria_backup.events import Emit
 from alexandria_backup.sealing.compression import archive_decompressor
 from alexandria_backup.sealing.digests import RowDigest, Sha256Tee
-from alexandria_backup.storage.store import ObjectStore
 
 #: Compressions that need a codec from outside the standard library.
 _DECOMPRESSORS = {Compression.ZSTD: archive_decompressor}
@@ -64,26 +63,18 @@ class ReadArchive:
 
 
 def read_archive(
-    store: ObjectStore,
-    name: str,
-    *,
-    watch: Callable[[TocEntry], RowSink | None],
-    emit: Emit,
+    source: ArchiveSource, *, watch: Callable[[TocEntry], RowSink | None], emit: Emit
 ) -> ReadArchive:
-    """Read the archive `name` of `store` to its end.
+    """Read an archive to its end.
 
     `watch` is asked once per table and may return who else shall see its rows, in UTF-8. Raises
-    SnapshotMissing where there is none, ArchiveDamaged where it is not whole, and StorageError
-    where the store fails.
+    SnapshotMissing where there is none, ArchiveDamaged where it is not whole, and whatever else
+    `source` raises.
     """
-    try:
-        info = store.head(name)
-        if info is None:
-            raise SnapshotMissing(f"`{name}` is not in `{store.url}`")
-        chunks = counted(store.read(name), work=f"read {name}", total=info.size, emit=emit)
-        return read_chunks(chunks, watch=watch)
-    except ObjectMissing as error:
-        raise SnapshotMissing(f"`{name}` vanished from `{store.url}` while it was read") from error
+    work = f"read {source.name}"
+    return read_chunks(
+        counted(source.chunks(), work=work, total=source.size(), emit=emit), watch=watch
+    )
 
 
 def read_chunks(

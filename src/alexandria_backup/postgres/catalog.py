@@ -118,7 +118,7 @@ def invalid_indexes(session: Session) -> tuple[str, ...]:
 
 
 def unvalidated_constraints(session: Session) -> tuple[str, ...]:
-    """Return the constraints that hold for new rows only, as `schema.table.constraint`."""
+    """Return the constraints that hold for new rows only, as `schema.table name`."""
     return tuple(name for (name,) in session.all(load("catalog")["unvalidated_constraints"]))
 
 

@@ -103,6 +103,12 @@ def type_traits(session: Session, oids: Sequence[int]) -> Mapping[int, TypeTrait
     return {oid: tuple(found.get(oid, ())) for oid in oids}
 
 
+def _copy_statement(table: str, columns: Sequence[str]) -> str:
+    # Without any column there is no list: an empty one is an error of syntax.
+    listed = f"({', '.join(columns)})" if columns else ""
+    return f"COPY {table} {listed} FROM stdin;\n"
+
+
 def _framable(
     session: Session,
     record: dict[str, Any],
@@ -116,8 +122,7 @@ def _framable(
         schema=record["schema"],
         name=record["name"],
         columns=_carried(columns, "name"),
-        copy_statement=f"COPY {record['quoted']} ({', '.join(_carried(columns, 'quoted'))}) "
-        "FROM stdin;\n",
+        copy_statement=_copy_statement(record["quoted"], _carried(columns, "quoted")),
         heap_bytes=record["heap_bytes"],
         toast_bytes=record["toast_bytes"],
         by_pages=by_pages,

@@ -1,5 +1,6 @@
 """What a server is, and what our role may do on it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -45,6 +46,8 @@ class RoleFacts:
     create_database: bool
     #: Roles whose rights it has, without itself.
     member_of: tuple[str, ...]
+    #: Roles that it may become, and so may make owners, without itself.
+    may_become: tuple[str, ...]
 
 
 def server_facts(session: Session) -> ServerFacts:
@@ -61,7 +64,14 @@ def role_facts(session: Session) -> RoleFacts:
     """Ask what the session's role may do."""
     (record,) = session.records(load("server")["role"])
     record["member_of"] = tuple(record["member_of"])
+    record["may_become"] = tuple(record["may_become"])
     return RoleFacts(**record)
+
+
+def strangers(session: Session, pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of existing roles whose first one has not the rights of the second."""
+    members, of = zip(*pairs, strict=True) if (pairs := tuple(pairs)) else ((), ())
+    return tuple(session.all(load("server")["strangers"], [list(members), list(of)]))
 
 
 def list_databases(session: Session) -> tuple[str, ...]:

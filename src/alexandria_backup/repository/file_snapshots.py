@@ -4,11 +4,12 @@ An archive without a manifest is listed and can be restored; nobody vouches for 
 without its archive, or one that cannot be read, is listed with what is wrong with it.
 """
 
+import shlex
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 
+from alexandria_backup.archive.foreign import DIRECTORY_CONTENTS, directory_format
 from alexandria_backup.errors import (
     ManifestInvalid,
     SnapshotDamaged,
@@ -17,48 +18,14 @@ from alexandria_backup.errors import (
     StoreUnreachable,
     WrongKey,
 )
-from alexandria_backup.repository.manifest import LARGEST_BYTES, Manifest, SignedManifest, decode
-from alexandria_backup.repository.manifest_parts import SnapshotKind
+from alexandria_backup.repository.entries import STORED, SnapshotEntry, in_order, missing, newest
+from alexandria_backup.repository.manifest import LARGEST_BYTES, SignedManifest, decode
+from alexandria_backup.repository.results import Examination
 from alexandria_backup.sealing.signing import TrustedKey
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore, is_name
 
 ARCHIVE_SUFFIX = ".pgdump"
 MANIFEST_SUFFIX = ".manifest"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SnapshotEntry:
-    """One snapshot as the listing has it."""
-
-    #: The archive's name without its ending.
-    id: str
-    #: The archive's name in the store.
-    archive: str
-    #: Bytes of the stored archive; None where it is missing.
-    bytes: int | None
-    #: None where there is none, or none that can be read.
-    signed: SignedManifest | None
-    #: What is wrong, in one line; None where nothing is.
-    problem: str | None
-    #: When the store says that the archive, or else the manifest, was stored.
-    stored: datetime
-
-    @property
-    def manifest(self) -> Manifest | None:
-        """The manifest, where there is a good one."""
-        return self.signed.manifest if self.signed else None
-
-    @property
-    def status(self) -> str:
-        """`read back` where a manifest says so, `stored` for an archive alone, else `damaged`."""
-        if self.problem is not None:
-            return "damaged"
-        return "read back" if self.signed else "stored"
-
-    @property
-    def created(self) -> datetime:
-        """When it was taken: by the server's clock, or for an archive alone when it was stored."""
-        return self.manifest.created if self.manifest else self.stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +44,7 @@ class FileSnapshots:
         found = {info.name: info for info in self.store.list(recursive=False)}
         names = {_archive_of(name, found) for name in found} - {None}
         entries = [self._entry(name, found) for name in names if name is not None]
-        return tuple(sorted(entries, key=lambda entry: (entry.created, entry.id)))
+        return in_order(entries)
 
     def find(self, name: str) -> SnapshotEntry:
         """Return the snapshot of this id or file name; raises SnapshotMissing, naming the nearest.
@@ -93,6 +60,7 @@ class FileSnapshots:
                 self._refuse_bad_manifest(found.get(manifest_name(archive)))
                 return self._entry(archive, found)
         try:
+            self._refuse_folder(name)
             ids = [entry.id for entry in self.all()]
         except StorageError as error:
             # A place that cannot be listed has no nearest name to offer, and the reason matters.
@@ -100,12 +68,7 @@ class FileSnapshots:
                 f"there is no snapshot `{name}` in `{self.store.url}`: {error.message}",
                 hint=error.hint,
             ) from error
-        near = get_close_matches(name.removesuffix(ARCHIVE_SUFFIX), ids, n=1)
-        raise SnapshotMissing(
-            f"there is no snapshot `{name}` in `{self.store.url}`"
-            + (f"; the nearest is `{near[0]}`" if near else ""),
-            hint="alexandria snapshot list",
-        )
+        raise missing(name, self.store.url, ids, like=name.removesuffix(ARCHIVE_SUFFIX))
 
     def latest(
         self, *, application: str, database: str, before: datetime | None = None
@@ -115,24 +78,25 @@ class FileSnapshots:
         Taken before `before` where that is given. Never one of kind `safety`, and only one with a
         good manifest. Raises SnapshotMissing.
         """
-        entries = self.all()
-        fitting = [
-            entry
-            for entry in entries
-            if entry.problem is None
-            and entry.manifest is not None
-            and entry.manifest.kind is not SnapshotKind.SAFETY
-            and entry.manifest.application == application
-            and entry.manifest.database.name == database
-            and (before is None or entry.manifest.created < before)
-        ]
-        if not fitting:
+        return newest(
+            self.all(),
+            url=self.store.url,
+            application=application,
+            database=database,
+            before=before,
+        )
+
+    def _refuse_folder(self, name: str) -> None:
+        if not is_name(f"{name}/{DIRECTORY_CONTENTS}"):
+            return
+        place = f"{self.store.url.rstrip('/')}/{name}"
+        if self.store.head(f"{name}/{DIRECTORY_CONTENTS}") is not None:
+            raise directory_format(place)
+        if next(iter(self.store.list(f"{name}/")), None) is not None:
             raise SnapshotMissing(
-                f"`{self.store.url}` has no snapshot of application `{application}`, "
-                f"database `{database}`; {len(entries)} others are there",
-                hint="alexandria snapshot list   # then restore one by its id",
+                f"`{place}` is a folder and no snapshot",
+                hint=f"alexandria snapshot list {shlex.quote(place)}   # then name one of them",
             )
-        return fitting[-1]
 
     def _beside(self, archive: str) -> dict[str, ObjectInfo]:
         # What is typed may be no name at all, and one that fits may leave no room for an ending.
@@ -160,6 +124,8 @@ class FileSnapshots:
             signed=signed,
             problem=problem,
             stored=stored.modified if stored else datetime.fromtimestamp(0, UTC),
+            # The paper recipe writes a manifest only once the archive was read back in full.
+            examined=Examination.READ_BACK.value if signed else STORED,
         )
 
     def _manifest(self, info: ObjectInfo) -> tuple[SignedManifest | None, str | None]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from alexandria_backup.errors import (
     ObjectExists,
@@ -25,7 +25,7 @@ from alexandria_backup.errors import (
     StoreUnreachable,
     WrongKey,
 )
-from alexandria_backup.repository.layout import object_name
+from alexandria_backup.repository.layout import OBJECTS, object_name
 from alexandria_backup.repository.manifest_parts import LARGEST_OBJECT_BYTES, StoredPart
 from alexandria_backup.sealing.compression import compress, decompress
 from alexandria_backup.sealing.digests import keyed_blake3, made_under
@@ -77,6 +77,14 @@ class PartSealing:
     def digest(self, raw: bytes) -> str:
         """Return the keyed digest of raw bytes."""
         return keyed_blake3(self.digest_key, raw)
+
+
+class OpenedPart(NamedTuple):
+    """A part that was read and checked."""
+
+    raw: bytes
+    #: One whole zstd frame that holds `raw`, as it was stored.
+    frame: bytes
 
 
 class ObjectShelf:
@@ -145,6 +153,10 @@ class ObjectShelf:
         the store fails. The raw digest is compared where this shelf has the key it was made under;
         the other checks rest on the signed manifest alone.
         """
+        return self.get_both(part, identities).raw
+
+    def get_both(self, part: StoredPart, identities: Sequence[Identity] = ()) -> OpenedPart:
+        """Return the raw bytes of a part and the zstd frame they came from; checked as by `get`."""
         name = object_name(part.object)
         stored = self._read(name, part.bytes)
         if len(stored) > part.bytes:
@@ -153,13 +165,14 @@ class ObjectShelf:
             raise _damaged(name, f"has {len(stored):,} bytes, and {part.bytes:,} were stored")
         if sha256(stored).hexdigest() != part.object:
             raise _damaged(name, "was altered: its SHA-256 is not its name")
-        raw = self._opened(name, stored, part, identities)
+        opened = self._opened(name, stored, part, identities)
+        raw = opened.raw
         if len(raw) != part.raw_bytes:
             raise _damaged(name, f"holds {len(raw):,} bytes, and {part.raw_bytes:,} were stored")
         key = self._sealing.digest_key if self._sealing else None
         if key and made_under(key, part.raw_digest) and keyed_blake3(key, raw) != part.raw_digest:
             raise _damaged(name, "holds other bytes than its part describes")
-        return raw
+        return opened
 
     def is_present(self, part: StoredPart) -> bool:
         """Tell whether an object of this part's name and size is there; nothing is read."""
@@ -209,15 +222,20 @@ class ObjectShelf:
 
     def _opened(
         self, name: str, stored: bytes, part: StoredPart, identities: Sequence[Identity]
-    ) -> bytes:
+    ) -> OpenedPart:
         try:
             if stored.startswith(HEADER):
                 stored = unseal(stored, (*identities, _own_identity()))
-            return decompress(stored, part.raw_bytes)
+            return OpenedPart(raw=decompress(stored, part.raw_bytes), frame=stored)
         except WrongKey as error:
             raise WrongKey(f"object `{name}`: {error.message}", hint=error.hint) from error
         except SnapshotDamaged as error:
             raise _damaged(name, f"cannot be opened: {error.message}") from error
+
+
+def objects_present(store: ObjectStore) -> dict[str, int]:
+    """List all objects by name, with their sizes. Raises StorageError."""
+    return {info.name: info.size for info in store.list(OBJECTS)}
 
 
 @cache

@@ -13,11 +13,11 @@ from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.recipe import Recipe
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.audit.verify import KeyFit, try_key, verify_live
+from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.read_archive import ReadArchive, read_archive
 from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.storage.store import ObjectStore
 
 
 class ChainSeen(BaseModel):
@@ -83,9 +83,7 @@ class ChainReader:
     #: `(schema, name)` where the settings name the table.
     table: tuple[str, str] | None
 
-    def archive(
-        self, store: ObjectStore, name: str, emit: Emit
-    ) -> tuple[ReadArchive, AuditReport | None]:
+    def archive(self, source: ArchiveSource, emit: Emit) -> tuple[ReadArchive, AuditReport | None]:
         """Read an archive in full, its audit chain in the same pass.
 
         Where several tables could hold the chain, none is taken, and that is a warning.
@@ -99,12 +97,12 @@ class ChainReader:
             walker = walkers[str(table)] = ChainWalker(table, self.recipe, self.key)
             return walker.feed
 
-        read = read_archive(store, name, watch=watch, emit=emit)
+        read = read_archive(source, watch=watch, emit=emit)
         if len(walkers) > 1:
-            listed = ", ".join(f"`{table}`" for table in sorted(walkers))
+            named = ", ".join(f"`{table}`" for table in sorted(walkers))
             emit(
                 Warned(
-                    message=f"several tables of `{name}` could hold the audit chain: {listed}",
+                    message=f"several tables of `{source.name}` could hold an audit chain: {named}",
                     hint="set `[audit] table`",
                 )
             )

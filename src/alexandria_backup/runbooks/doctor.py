@@ -22,7 +22,7 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.server import ServerFacts, role_facts, server_facts
 from alexandria_backup.repository.manifest import Manifest
-from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.switch import Application
@@ -173,8 +173,8 @@ def _read_rights(session: Session) -> Iterator[Finding]:
 def _restore_rights(servers: Servers) -> Iterator[Finding]:
     with servers.maintenance() as maintenance:
         role = role_facts(maintenance)
-        prechecks.refuse_missing_rights(role, maintenance, servers.database)
-        prechecks.refuse_foreign_sessions(maintenance, servers.database)
+        rights.refuse_missing_rights(role, maintenance, servers.database)
+        rights.refuse_foreign_sessions(maintenance, servers.database)
         prechecks.refuse_prepared_transactions(maintenance, servers.database)
     yield _ok("restore rights", f"role `{role.name}` may create, rename and end sessions")
 

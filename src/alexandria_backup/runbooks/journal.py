@@ -4,78 +4,24 @@ Layout: `runs/<run>/<seq>.json`, in the local state folder (which must take it) 
 repository (so that another machine can go on). A transition of another format version is refused.
 """
 
+import hashlib
 import os
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.metadata import version
-from typing import Final, Literal, TypeVar
-
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue, ValidationError
 
 from alexandria_backup.errors import JournalInvalid, LockedByAnotherRun, ObjectExists, StorageError
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.runbooks.step import RunState
+from alexandria_backup.runbooks.transition import Phase, Transition, parse_transition
 from alexandria_backup.storage.store import ObjectStore
 
-#: The version of the form of a transition.
-FORMAT: Final = 1
 _FOLDER = "runs"
-S = TypeVar("S", bound=RunState)
 # Digits and letters that nobody misreads over the telephone.
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"
-
-
-class Phase(StrEnum):
-    """What happened to a step, or to the run as a whole."""
-
-    #: The run begins; no step yet.
-    STARTED = "started"
-    #: Written before a step acts.
-    DOING = "doing"
-    #: The step's work is done.
-    DONE = "done"
-    #: The step's work failed.
-    FAILED = "failed"
-    #: Written before a step is undone.
-    UNDOING = "undoing"
-    #: The step's work was taken back.
-    UNDONE = "undone"
-    #: The run is over: everything was done.
-    FINISHED = "finished"
-    #: The run is over: everything was undone.
-    ABORTED = "aborted"
-
-
-class Transition(BaseModel):
-    """One line of a journal."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = FORMAT
-    run: str
-    seq: int
-    #: By the clock of the machine that wrote it.
-    at: AwareDatetime
-    runbook: str
-    #: The step's name; None for the run as a whole.
-    step: str | None
-    phase: Phase
-    #: The error's message where the phase is `failed`.
-    message: str | None = None
-    #: The run's state from now on, as its runbook defines it.
-    state: dict[str, JsonValue]
-    #: The version of this program.
-    tool: str
-    host: str
-    pid: int
-
-    @property
-    def over(self) -> bool:
-        """Tell whether the run has ended, one way or the other."""
-        return self.phase in {Phase.FINISHED, Phase.ABORTED}
 
 
 def new_run_id(runbook: str, at: datetime) -> str:
@@ -92,7 +38,9 @@ class Journal:
         self._stores = tuple(stores)
         self._emit = emit
         self._deaf: set[str] = set()
-        self._transitions = list(_read(run, self._stores, emit))
+        lines = list(_read(run, self._stores, emit))
+        self._transitions = [line.transition for line in lines]
+        self._digest = _digest(lines[-1].data) if lines else None
 
     @property
     def run(self) -> str:
@@ -130,6 +78,7 @@ class Journal:
         transition = Transition(
             run=self._run,
             seq=len(self._transitions) + 1,
+            previous=self._digest,
             at=datetime.now(UTC),
             runbook=runbook,
             step=step,
@@ -144,6 +93,7 @@ class Journal:
         for position, store in enumerate(self._stores):
             self._put(store, transition, data, required=position == 0)
         self._transitions.append(transition)
+        self._digest = _digest(data)
 
     def _put(
         self, store: ObjectStore, transition: Transition, data: bytes, *, required: bool
@@ -172,19 +122,50 @@ def _name(run: str, seq: int) -> str:
     return f"{_FOLDER}/{run}/{seq:06}.json"
 
 
-def _read(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Iterator[Transition]:
-    """Yield the run's transitions from whichever store has each."""
-    found: dict[str, ObjectStore] = {}
-    for store, names in reversed(_listed(stores, f"{_FOLDER}/{run}/", emit)):
-        found.update(dict.fromkeys(names, store))
-    for expected, name in enumerate(sorted(found), start=1):
-        transition = parse_transition(found[name].get(name), name=name)
-        if transition.seq != expected or transition.run != run:
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """A transition, and its bytes as they are stored."""
+
+    transition: Transition
+    data: bytes
+
+
+def _read(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Iterator[_Line]:
+    """Yield the run's lines from the first store that has each; all must tell one history.
+
+    Each line vouches for those before it, so that of a further store only the last is compared.
+    """
+    listed = [
+        (store, names) for store, names in _listed(stores, f"{_FOLDER}/{run}/", emit) if names
+    ]
+    first = {name: store for store, names in reversed(listed) for name in names}
+    ends = {max(names): store for store, names in listed}
+    previous = None
+    for expected, name in enumerate(sorted(first), start=1):
+        data = first[name].get(name)
+        found = parse_transition(data, name=name)
+        if found.seq != expected or found.run != run:
             raise JournalInvalid(
-                f"`{name}` is transition {transition.seq} of run `{transition.run}`, "
+                f"`{name}` is transition {found.seq} of run `{found.run}`, "
                 f"expected {expected} of `{run}`"
             )
-        yield transition
+        if found.previous != previous or ends.get(name, first[name]).get(name) != data:
+            raise _two_histories(run, expected, [store for store, _ in listed])
+        previous = _digest(data)
+        yield _Line(transition=found, data=data)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _two_histories(run: str, seq: int, stores: Sequence[ObjectStore]) -> JournalInvalid:
+    places = " and ".join(f"`{store.url}`" for store in stores)
+    return JournalInvalid(
+        f"the journal of run `{run}` in {places} tells two histories up to line {seq}: it was "
+        "changed, or two machines have gone on with it unknown to each other",
+        hint=f"look at `{_FOLDER}/{run}` in each, and move away the one that did not happen",
+    )
 
 
 def _listed(
@@ -200,21 +181,6 @@ def _listed(
                 raise
             emit(Warned(message=f"journals in `{store.url}` cannot be read: {error.message}"))
     return found
-
-
-def parse_transition(data: bytes, *, name: str) -> Transition:
-    """Return the transition that `data` holds; raise JournalInvalid, naming `name`, otherwise."""
-    try:
-        return Transition.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        if where == "format":
-            raise JournalInvalid(
-                f"`{name}` is of another version of the journal's format, {FORMAT} was expected",
-                hint="resume or abort the run with the version that began it",
-            ) from None
-        raise JournalInvalid(f"`{name}` is damaged: {where}: {first['msg']}") from None
 
 
 def list_runs(stores: Sequence[ObjectStore], emit: Emit) -> tuple[str, ...]:
@@ -234,15 +200,3 @@ def existing(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Journal:
     if not journal.transitions:
         raise JournalInvalid(f"run `{run}` has no journal here", hint="alexandria run list")
     return journal
-
-
-def read_state(state_type: type[S], transition: Transition) -> S:
-    """Return the state that a transition carries; raise JournalInvalid for another version's."""
-    try:
-        return state_type.model_validate(transition.state)
-    except ValidationError as error:
-        raise JournalInvalid(
-            f"the journal of run `{transition.run}` does not fit runbook "
-            f"`{transition.runbook}`: {error.error_count()} fields differ",
-            hint="resume or abort the run with the version that began it",
-        ) from None

@@ -4,7 +4,7 @@
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alexandria_backup.errors import (
@@ -12,29 +12,25 @@ from alexandria_backup.errors import (
     LockedByAnotherRun,
     OtherApplication,
     PrecheckRefused,
-    RightsMissing,
-    RolesMissing,
     SpaceMissing,
     UsageError,
 )
 from alexandria_backup.postgres.activity import (
-    other_sessions,
     prepared_transactions,
     replication_slots,
 )
 from alexandria_backup.postgres.catalog import available_extensions
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.database import DatabaseFacts, database_facts
+from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import fits, quote_literal
 from alexandria_backup.postgres.server import (
-    RoleFacts,
     ServerFacts,
     list_databases,
     role_facts,
-    roles,
     server_facts,
 )
 from alexandria_backup.postgres.shadow import read_marker, shadow_name
+from alexandria_backup.runbooks import rights
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
 from alexandria_backup.runbooks.step import shell
 
@@ -61,17 +57,18 @@ def for_restore(
     target = request.to_database or state.target
     refuse_standby(server)
     refuse_name(target)
-    refuse_missing_rights(role, maintenance, state.target)
+    rights.refuse_missing_rights(role, maintenance, state.target)
     if request.to_database is not None:
         refuse_existing(maintenance, request.to_database)
     else:
         refuse_other_restore(maintenance, state)
         refuse_other_application(source, state.live_tables, request)
         refuse_prepared_transactions(maintenance, state.target)
-        refuse_foreign_sessions(maintenance, state.target)
+        rights.refuse_foreign_sessions(maintenance, state.target)
     refuse_missing_extensions(maintenance, source, server)
     if not request.no_owner:
-        refuse_missing_roles(maintenance, source.snapshot, _roles(source, state.facts))
+        rights.refuse_missing_roles(maintenance, source, state.facts)
+        rights.refuse_foreign_owners(maintenance, role, server, source, state.facts)
     return tuple(
         warning
         for warnings in (
@@ -80,6 +77,7 @@ def for_restore(
             missing_tables(source, state.live_tables) if request.to_database is None else (),
             space(server, source, server_free_bytes),
             lost_slots(maintenance, state.target) if request.to_database is None else (),
+            lost_publications(source, state.live_publications),
         )
         for warning in warnings
     )
@@ -98,26 +96,6 @@ def refuse_name(name: str) -> None:
     """The server cuts names above 63 bytes, silently."""
     if not fits(name):
         raise UsageError(f"`{name}` is no name for a database: 1 to 63 bytes are")
-
-
-def refuse_missing_rights(role: RoleFacts, maintenance: Session, target: str) -> None:
-    """The role must create a database, and own or administer the live one to rename it."""
-    if role.superuser:
-        return
-    if not role.create_database:
-        raise RightsMissing(
-            f"role `{role.name}` may not create databases, so nothing can be restored beside "
-            f"`{target}`",
-            hint=f"psql -c 'alter role \"{role.name}\" createdb'   "
-            "# or set `[database] admin_dsn_file`",
-        )
-    facts = database_facts(maintenance, target)
-    if facts is not None and facts.owner not in {role.name, *role.member_of}:
-        raise RightsMissing(
-            f"role `{role.name}` does not own `{target}` (`{facts.owner}` does), "
-            "so it may not rename it",
-            hint="set `[database] admin_dsn_file` to the DSN of the owner or a superuser",
-        )
 
 
 def refuse_existing(maintenance: Session, name: str) -> None:
@@ -191,17 +169,6 @@ def refuse_prepared_transactions(maintenance: Session, target: str) -> None:
         )
 
 
-def refuse_foreign_sessions(maintenance: Session, target: str) -> None:
-    """Every session in the live database must be one that our role may end."""
-    held = [session for session in other_sessions(maintenance, target) if not session.may_terminate]
-    if held:
-        raise RightsMissing(
-            f"{held[0]} is in `{target}`, and our role may not end it"
-            + (f"; so are {len(held) - 1} more" if len(held) > 1 else ""),
-            hint="psql -c 'grant pg_signal_backend to …'   # or set `[database] admin_dsn_file`",
-        )
-
-
 def refuse_missing_extensions(maintenance: Session, source: Source, server: ServerFacts) -> None:
     """The server must have the files of every extension; some are bound to one database's name."""
     bound = sorted(_BOUND_TO_A_NAME & set(source.extensions))
@@ -219,25 +186,6 @@ def refuse_missing_extensions(maintenance: Session, source: Source, server: Serv
             hint=f"install them for PostgreSQL {server.major}, "
             f"such as `apt install postgresql-{server.major}-{missing[0]}`",
         )
-
-
-def refuse_missing_roles(maintenance: Session, snapshot: str, needed: Iterable[str]) -> None:
-    """Owners and grantees must exist, unless neither is restored."""
-    missing = sorted(set(needed) - roles(maintenance))
-    if missing:
-        names = ", ".join(f"`{name}`" for name in missing)
-        raise RolesMissing(
-            f"roles that own or may use what is in `{snapshot}` do not exist: {names}",
-            hint=shell("createuser", "--no-login", missing[0]) + "   # or add `--no-owner`",
-        )
-
-
-def _roles(source: Source, facts: DatabaseFacts | None) -> Iterator[str]:
-    yield from source.roles
-    if facts is not None:
-        yield facts.owner
-        yield from (grant.grantee for grant in facts.grants if grant.grantee)
-        yield from (setting.role for setting in facts.settings if setting.role)
 
 
 def older_server(server: ServerFacts, source: Source) -> Iterator[str]:
@@ -293,4 +241,13 @@ def lost_slots(maintenance: Session, target: str) -> Iterator[str]:
         yield (
             f"replication slot `{slot.name}` belongs to the live database and stays with it when "
             "it is replaced: its consumer must be set up anew"
+        )
+
+
+def lost_publications(source: Source, live: Sequence[str]) -> Iterator[str]:
+    """Warn of publications that the archive does not have: their subscribers get nothing more."""
+    for name in sorted(set(live) - set(source.publications)):
+        yield (
+            f"publication `{name}` of the live database is not in the archive and will be gone: "
+            "its subscribers must be set up anew"
         )

@@ -8,9 +8,10 @@ from typing import Generic, TypeVar
 
 from alexandria_backup.errors import PrecheckRefused
 from alexandria_backup.events import Emit
-from alexandria_backup.runbooks.journal import Journal, Phase, Transition, list_runs
+from alexandria_backup.runbooks.journal import Journal, list_runs
 from alexandria_backup.runbooks.runner import Runner
 from alexandria_backup.runbooks.step import Confirm, Runbook, RunState
+from alexandria_backup.runbooks.transition import Phase, Transition
 from alexandria_backup.storage.store import ObjectStore
 
 S = TypeVar("S", bound=RunState)

@@ -9,6 +9,7 @@ from typing import ClassVar
 from alexandria_backup.archive.inventory import creates_public_schema
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.load_archive import (
     Loading,
     LoadOptions,
@@ -153,12 +154,9 @@ class Load:
         return state
 
     def _refuse_changed(self, state: RestoreState) -> None:
-        """The file that is loaded must be the one that was read and agreed to."""
-        tee = Sha256Tee(self.parts.snapshots.store.read(state.request.archive))
-        for _ in tee:
-            pass
-        source = _source(state)
-        if (tee.size, tee.hexdigest()) != (source.bytes, source.sha256):
+        """What is loaded must be what was read and agreed to."""
+        archive = self.parts.place.archive(state.request.archive)
+        if (archive.identity or _sha256(archive)) != _source(state).identity:
             raise SnapshotDamaged(
                 f"`{state.request.archive}` has changed since it was read",
                 hint=f"alexandria run abort {state.run}   # then start anew",
@@ -192,7 +190,11 @@ class Prove:
                 encoding=source.encoding,
                 emit=self.parts.emit,
             )
-            prove_catalogue(shadow, large_objects=source.large_objects)
+            prove_catalogue(
+                shadow,
+                large_objects=source.large_objects,
+                not_validated=source.not_validated,
+            )
             state = self._warn_of_sequences(shadow, state)
             chain = self._prove_chain(shadow, source)
             self._run_checks(shadow)
@@ -345,8 +347,7 @@ class Finish:
 
 def read_entries(parts: RestoreParts, state: RestoreState) -> tuple[TocEntry, ...]:
     """Return the archive's table of contents; its data are not read."""
-    chunks = parts.snapshots.store.read(state.request.archive)
-    return ArchiveReader(chunks).entries
+    return ArchiveReader(parts.place.archive(state.request.archive).chunks()).entries
 
 
 def _shadow_name(state: RestoreState) -> str:
@@ -412,12 +413,18 @@ def _loading(
         tools=parts.tools(max(server_major, _source(state).pg_restore)),
         dsn=parts.servers.privileged.with_database(database),
         server_major=server_major,
-        store=parts.snapshots.store,
-        name=state.request.archive,
+        archive=parts.place.archive(state.request.archive),
         entries=entries,
         options=LoadOptions(jobs=state.request.jobs, no_owner=state.request.no_owner),
         emit=parts.emit,
     )
+
+
+def _sha256(archive: ArchiveSource) -> str:
+    tee = Sha256Tee(archive.chunks())
+    for _ in tee:
+        pass
+    return tee.hexdigest()
 
 
 def _source(state: RestoreState) -> Source:

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from alexandria_backup.archive.inventory import (
     extensions,
+    not_validated,
+    ownerships,
+    publications,
     roles_needed,
     tables,
     tables_without_data,
@@ -27,18 +30,20 @@ from alexandria_backup.errors import (
     UsageError,
 )
 from alexandria_backup.events import Emit, Warned
+from alexandria_backup.postgres import catalog
 from alexandria_backup.postgres.activity import subscriptions
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import RENDERING, Session
 from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
-from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.runbooks import prechecks
 from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
+from alexandria_backup.runbooks.places import SnapshotPlace
 from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
@@ -65,8 +70,8 @@ class RestoreParts:
 
     servers: Servers
     application: Application
-    #: Where the archive is.
-    snapshots: FileSnapshots
+    #: Where the snapshot is.
+    place: SnapshotPlace
     chain: ChainReader
     #: Client tools that fit a server's major version.
     tools: Callable[[int], ClientTools]
@@ -101,17 +106,16 @@ class Find(ReadingStep):
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Read all of it; nothing is created before that has gone well."""
-        entry = self.parts.snapshots.find(state.request.archive)
-        if entry.manifest is None and self.parts.snapshots.trusted:
+        entry = self.parts.place.find(state.request.archive)
+        if entry.manifest is None and self.parts.place.trusts:
             raise SnapshotDamaged(
                 f"`{entry.id}` has no manifest, and `[signing] trusted_keys` asks for a signed one",
                 hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
             )
-        read, report = self.parts.chain.archive(
-            self.parts.snapshots.store, entry.archive, self.parts.emit
-        )
+        archive = self.parts.place.archive(entry.archive)
+        read, report = self.parts.chain.archive(archive, self.parts.emit)
         vouch_for(entry, read)
-        source = _source(entry, read, chain_seen(report))
+        source = _source(entry, read, archive.identity or read.sha256, chain_seen(report))
         with self.parts.servers.maintenance() as maintenance:
             server = server_facts(maintenance)
             live = database_facts(maintenance, state.target)
@@ -127,7 +131,9 @@ class Find(ReadingStep):
                 found.name for found in subscriptions(maintenance, state.target) if found.enabled
             )
         swaps = state.request.to_database is None
-        counted = self._count(state.target) if swaps and live and live.allow_connections else {}
+        counted, published = (
+            self._look_at(state.target) if swaps and live and live.allow_connections else ({}, ())
+        )
         found = state.model_copy(
             update={
                 "server": server.system_identifier,
@@ -136,19 +142,21 @@ class Find(ReadingStep):
                 "inherits": live is not None,
                 "live": DatabaseRef(name=live.name, oid=live.oid) if live else None,
                 "live_tables": tuple(counted),
+                "live_publications": published,
                 "subscriptions": enabled,
                 "kept_name": kept_name(state.target, state.run.rpartition("-")[2]),
                 "given_up": differences(counted, _rows_after(read, source)),
                 "license": license_before(self.parts.application) if swaps else None,
             }
         )
-        what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {source.sha256[:12]}…"
+        what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {read.sha256[:12]}…"
         return Done(found, what if live else f"{what}; there is no `{state.target}` yet")
 
-    def _count(self, target: str) -> dict[str, Counted]:
+    def _look_at(self, target: str) -> tuple[dict[str, Counted], tuple[str, ...]]:
+        """Return what the live database holds and publishes."""
         with self.parts.servers.session(target, "find") as live:
             try:
-                return count_tables(live)
+                return count_tables(live), catalog.publications(live)
             except ConnectionLost:
                 raise
             except StatementFailed as error:
@@ -156,7 +164,7 @@ class Find(ReadingStep):
                 self.parts.emit(
                     Warned(message=f"what will be given up is not known: {error.message}")
                 )
-                return {}
+                return {}, ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,11 +257,13 @@ class SafetySnapshot:
         return Done(state.model_copy(update={"warnings": (*state.warnings, warning)}), "none taken")
 
 
-def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) -> Source:
+def _source(
+    entry: SnapshotEntry, read: ReadArchive, identity: str, chain: ChainSeen | None
+) -> Source:
     manifest = entry.manifest
     return Source(
         bytes=read.bytes,
-        sha256=read.sha256,
+        identity=identity,
         manifest=manifest is not None,
         snapshot=entry.id,
         kind=manifest.kind.value if manifest else None,
@@ -271,6 +281,9 @@ def _source(entry: SnapshotEntry, read: ReadArchive, chain: ChainSeen | None) ->
         encoding=read.encoding,
         extensions=extensions(read.entries),
         roles=roles_needed(read.entries),
+        ownerships=ownerships(read.entries),
+        publications=tuple(entry.tag for entry in publications(read.entries)),
+        not_validated=not_validated(read.entries),
         chain=chain,
         pinned_rendering=manifest is not None and manifest.rendering == dict(RENDERING),
     )

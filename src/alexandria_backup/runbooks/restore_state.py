@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
+from alexandria_backup.archive.inventory import Ownership
 from alexandria_backup.copying.proof import ExpectedTable
 from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.switch import SwitchState
@@ -39,7 +40,8 @@ class Source(_Value):
     """The archive: read in full before anything is created."""
 
     bytes: int
-    sha256: str
+    #: Stands for its contents: SHA-256 of a file, or of what a repository's manifest says.
+    identity: str
     #: True where a manifest beside it vouches for these bytes.
     manifest: bool
     snapshot: str
@@ -63,6 +65,12 @@ class Source(_Value):
     encoding: str
     extensions: tuple[str, ...]
     roles: tuple[str, ...]
+    #: Who is made the owner of something, and in whose schema.
+    ownerships: tuple[Ownership, ...] = ()
+    #: Names of the publications that the archive creates.
+    publications: tuple[str, ...] = ()
+    #: Constraints that were not validated when the snapshot was taken, as `schema.table name`.
+    not_validated: tuple[str, ...] = ()
     chain: ChainSeen | None
     #: False where it is not known how the dump rendered values, so that a digest proves nothing.
     pinned_rendering: bool
@@ -105,6 +113,8 @@ class RestoreState(SwitchState):
     source: Source | None = None
     #: The tables of the live database, as `schema.name`.
     live_tables: tuple[str, ...] = ()
+    #: The publications of the live database.
+    live_publications: tuple[str, ...] = ()
     given_up: tuple[GivenUp, ...] = ()
     #: The id of the safety snapshot; None where there is none.
     safety: str | None = None

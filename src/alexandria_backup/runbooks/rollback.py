@@ -14,7 +14,7 @@ from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
-from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
 from alexandria_backup.runbooks.kept import find_kept, readable
@@ -157,8 +157,8 @@ class CheckSwitch(ReadingStep):
         """Raise PrecheckRefused, or a child of it, for the first thing that forbids a swap."""
         with self.parts.servers.maintenance() as maintenance:
             prechecks.refuse_standby(server_facts(maintenance))
-            prechecks.refuse_missing_rights(role_facts(maintenance), maintenance, state.target)
+            rights.refuse_missing_rights(role_facts(maintenance), maintenance, state.target)
             prechecks.refuse_prepared_transactions(maintenance, state.target)
-            prechecks.refuse_foreign_sessions(maintenance, state.target)
+            rights.refuse_foreign_sessions(maintenance, state.target)
         self.parts.application.platform.check()
         return Done(state, "nothing forbids it")

@@ -22,8 +22,9 @@ from alexandria_backup.events import (
     StepStarted,
     StepUndone,
 )
-from alexandria_backup.runbooks.journal import Journal, Phase, read_state
+from alexandria_backup.runbooks.journal import Journal
 from alexandria_backup.runbooks.step import Confirm, Runbook, RunState, Step
+from alexandria_backup.runbooks.transition import Phase, read_state
 
 S = TypeVar("S", bound=RunState)
 

@@ -10,12 +10,20 @@ from datetime import datetime, timedelta
 from itertools import count
 from typing import ClassVar
 
+from alexandria_backup.copying.archive_source import StoredFile
 from alexandria_backup.copying.dump_archive import dump_archive
-from alexandria_backup.errors import ObjectExists, RightsMissing, SnapshotDamaged, SpaceMissing
+from alexandria_backup.errors import (
+    ObjectExists,
+    PrecheckRefused,
+    RightsMissing,
+    SnapshotDamaged,
+    SpaceMissing,
+)
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.catalog import tables, unreadable_tables
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.names import names_without_text
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.file_snapshots import FileSnapshots, archive_name, manifest_name
 from alexandria_backup.repository.manifest import encode
@@ -108,6 +116,7 @@ class CheckSource(ReadingStep):
         with self.parts.servers.session(state.database, "snapshot") as session:
             server = server_facts(session)
             self.parts.tools(server.major)
+            _refuse_nameless(session, state.database)
             _refuse_unreadable(session, state.database)
             raw = sum(table.total_bytes for table in tables(session) if table.kind == "r")
         store = self.parts.snapshots.store
@@ -218,7 +227,9 @@ class ReadBack:
     def do(self, state: SnapshotState) -> Done[SnapshotState]:
         """Raise SnapshotDamaged where what is read is not what was written."""
         store = self.parts.snapshots.store
-        read, report = self.parts.chain.archive(store, _name(state), self.parts.emit)
+        read, report = self.parts.chain.archive(
+            StoredFile(store=store, name=_name(state)), self.parts.emit
+        )
         if state.sha256 is not None and read.sha256 != state.sha256:
             raise SnapshotDamaged(
                 f"`{state.location}` was read back with other bytes than were written",
@@ -269,6 +280,17 @@ def _name(state: SnapshotState) -> str:
     if state.archive is None:
         raise SnapshotDamaged("the snapshot has no name yet")
     return state.archive
+
+
+def _refuse_nameless(session: Session, database: str) -> None:
+    nameless = names_without_text(session)
+    if nameless:
+        first = nameless[0]
+        raise PrecheckRefused(
+            f"{len(nameless)} names in `{database}` are no UTF-8 and cannot stand in a manifest, "
+            f"such as {first.kind} `{first.shown}`",
+            hint=shell("psql", "-d", database, "-c", first.rename),
+        )
 
 
 def _refuse_unreadable(session: Session, database: str) -> None:

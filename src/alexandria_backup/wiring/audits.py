@@ -21,8 +21,8 @@ class Audits:
             with self.rooms.servers.session(self.rooms.servers.database, "audit") as session:
                 return self.rooms.chain.live(session)
         location, archive = self.places.locate(name)
-        store = self.places.snapshots(location).store
-        return self.rooms.chain.archive(store, archive, self.rooms.emit)[1]
+        source = self.places.place(location).archive(archive)
+        return self.rooms.chain.archive(source, self.rooms.emit)[1]
 
     def require(self, seen: ChainSeen | None, where: str) -> None:
         """Raise AuditBroken or AuditUnverified as `[audit] required` says."""

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.repository.file_snapshots import FileSnapshots, SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.repository.file_snapshots import FileSnapshots
+from alexandria_backup.runbooks.places import FilePlace, SnapshotPlace
 from alexandria_backup.runbooks.verify import warn_of_newer
 from alexandria_backup.storage.locate import split_location
 from alexandria_backup.wiring.rooms import Rooms
@@ -26,6 +28,10 @@ class Places:
             )
         return FileSnapshots(store=store, trusted=self.rooms.trusted_keys)
 
+    def place(self, location: str | None = None) -> SnapshotPlace:
+        """Return the same, for whoever reads archives; raises SettingsInvalid."""
+        return FilePlace(self.snapshots(location))
+
     def latest(self) -> SnapshotEntry:
         """Return the newest snapshot of this application and database; raises SnapshotMissing."""
         return self.snapshots().latest(
@@ -40,7 +46,8 @@ class Places:
             warn_of_newer(self.snapshots(), entry, self.rooms.emit)
             return self.snapshots().store.url, entry.archive
         if "/" in name or Path(name).is_file():
-            return _absolute(split_location(name))
+            # A folder is no snapshot, and who looks for one in it can say more about it.
+            return _absolute(split_location(name.rstrip("/") or name))
         return self.snapshots().store.url, self.snapshots().find(name).archive
 
 

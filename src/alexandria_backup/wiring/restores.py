@@ -7,12 +7,12 @@ from alexandria_backup.runbooks import accept as accepting
 from alexandria_backup.runbooks import restore as restoring
 from alexandria_backup.runbooks import rollback as rolling_back
 from alexandria_backup.runbooks.accept import SafetyTaker
-from alexandria_backup.runbooks.journal import Transition, read_state
 from alexandria_backup.runbooks.procedure import Procedure, refuse_unfinished
 from alexandria_backup.runbooks.restore_prepare import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.switch import SwitchState, refuse_other_server
+from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.rooms import Rooms
 from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, database_lock, new_run
@@ -94,7 +94,7 @@ class Restores:
         parts = RestoreParts(
             servers=self.rooms.servers,
             application=self.rooms.application,
-            snapshots=self.places.snapshots(request.store),
+            place=self.places.place(request.store),
             chain=self.rooms.chain,
             tools=self.rooms.tools,
             safety=self._safety,

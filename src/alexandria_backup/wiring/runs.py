@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from alexandria_backup.errors import JournalInvalid
-from alexandria_backup.runbooks.journal import Journal, Transition, existing, new_run_id
+from alexandria_backup.runbooks.journal import Journal, existing, new_run_id
 from alexandria_backup.runbooks.procedure import (
     Lock,
     Procedure,
@@ -22,6 +22,7 @@ from alexandria_backup.runbooks.procedure import (
 )
 from alexandria_backup.runbooks.run_lock import run_lock
 from alexandria_backup.runbooks.step import Confirm, Runbook, RunState
+from alexandria_backup.runbooks.transition import Transition
 from alexandria_backup.wiring.rooms import Rooms
 
 S = TypeVar("S", bound=RunState)

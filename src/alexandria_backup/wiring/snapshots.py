@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alexandria_backup.repository.file_snapshots import SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks import snapshot as snapshotting
-from alexandria_backup.runbooks.journal import Transition, read_state
 from alexandria_backup.runbooks.procedure import Procedure
 from alexandria_backup.runbooks.step import Runbook
+from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
 from alexandria_backup.wiring.places import Places, target
 from alexandria_backup.wiring.rooms import Rooms
@@ -68,9 +68,10 @@ class Snapshots:
     def verify(self, name: str) -> Verdict:
         """Read a snapshot in full and compare it with its manifest."""
         location, archive = self.places.locate(name)
-        snapshots = self.places.snapshots(location)
+        place = self.places.place(location)
+        entry = place.find(archive)
         return verify_snapshot(
-            snapshots, snapshots.find(archive), self.rooms.chain, self.rooms.emit
+            entry, place.archive(entry.archive), self.rooms.chain, self.rooms.emit
         )
 
     def _runbook(self, location: str | None) -> Runbook[snapshotting.SnapshotState]:

@@ -68,12 +68,13 @@ ORDER BY 1
 
 -- name: unvalidated_constraints
 -- Constraints declared NOT ENFORCED (18 and later) are never validated, and need not be.
-SELECT n.nspname || '.' || coalesce(c.relname, t.typname) || '.' || k.conname
+-- What is inherited is declared, and validated, where it comes from.
+SELECT n.nspname || '.' || coalesce(c.relname, t.typname) || ' ' || k.conname
 FROM pg_catalog.pg_constraint AS k
 JOIN pg_catalog.pg_namespace AS n ON n.oid = k.connamespace
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
 LEFT JOIN pg_catalog.pg_type AS t ON t.oid = k.contypid
-WHERE NOT k.convalidated
+WHERE NOT k.convalidated AND k.conislocal AND k.conparentid = 0
   AND coalesce(pg_catalog.to_jsonb(k) ->> 'conenforced', 'true') = 'true'
 ORDER BY 1
 

@@ -27,9 +27,24 @@ SELECT
     r.rolcreatedb OR r.rolsuper AS create_database,
     ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_roles AS g
           WHERE g.oid <> r.oid AND pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE')
-          ORDER BY g.rolname) AS member_of
+          ORDER BY g.rolname) AS member_of,
+    -- Before 16, whoever is a member may become the role.
+    ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_roles AS g
+          WHERE g.oid <> r.oid AND pg_catalog.pg_has_role(r.oid, g.oid, CASE
+              WHEN pg_catalog.current_setting('server_version_num')::int >= 160000
+              THEN 'SET' ELSE 'MEMBER' END)
+          ORDER BY g.rolname) AS may_become
 FROM pg_catalog.pg_roles AS r
 WHERE r.rolname = current_user
+
+-- name: strangers
+-- Of pairs of roles, those whose first one has not the rights of the second.
+SELECT p.member, p.role
+FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) AS p(member, role)
+JOIN pg_catalog.pg_roles AS m ON m.rolname = p.member
+JOIN pg_catalog.pg_roles AS r ON r.rolname = p.role
+WHERE NOT pg_catalog.pg_has_role(m.oid, r.oid, 'USAGE')
+ORDER BY p.member, p.role
 
 -- name: databases
 SELECT d.datname FROM pg_catalog.pg_database AS d ORDER BY d.datname

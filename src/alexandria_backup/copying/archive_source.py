@@ -1,0 +1,76 @@
+"""Where an archive comes from: the seam between what reads archives and what keeps them.
+
+Whoever verifies, loads or exports an archive asks a source for it, and does not know whether it is
+a file or is put together from a repository's parts.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from alexandria_backup.errors import ObjectMissing, SnapshotMissing
+from alexandria_backup.storage.store import ObjectStore
+
+
+class ArchiveSource(Protocol):
+    """One archive; reading it twice gives the same bytes, or an error."""
+
+    @property
+    def name(self) -> str:
+        """What to call it when progress is told."""
+        ...
+
+    @property
+    def identity(self) -> str | None:
+        """A digest that stands for the archive's contents, where one is known without reading it.
+
+        Whatever is read is then checked against it on the way. None where only the bytes can tell.
+        """
+        ...
+
+    def size(self) -> int | None:
+        """Return how many bytes there are, at least about; raises SnapshotMissing, StorageError."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the archive from front to back, in chunks cut anywhere.
+
+        Raises SnapshotMissing or SnapshotDamaged where it is not there or not whole, StorageError
+        where the store fails.
+        """
+        ...
+
+    def local_path(self) -> Path | None:
+        """Return the file that it is on this machine; None where it is none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """An archive that is one object of a store."""
+
+    store: ObjectStore
+    name: str
+    #: Anybody may have written the file anew.
+    identity: None = None
+
+    def size(self) -> int:
+        """Ask the store."""
+        info = self.store.head(self.name)
+        if info is None:
+            raise SnapshotMissing(f"`{self.name}` is not in `{self.store.url}`")
+        return info.size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read the object."""
+        try:
+            yield from self.store.read(self.name)
+        except ObjectMissing as error:
+            raise SnapshotMissing(
+                f"`{self.name}` is not in `{self.store.url}`, or vanished while it was read"
+            ) from error
+
+    def local_path(self) -> Path | None:
+        """Ask the store."""
+        return self.store.local_path(self.name)

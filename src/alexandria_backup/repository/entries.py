@@ -1,0 +1,100 @@
+"""A snapshot as a listing has it, of a folder of files and of a repository alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+from alexandria_backup.errors import SnapshotMissing
+from alexandria_backup.repository.manifest import Manifest, SignedManifest
+from alexandria_backup.repository.manifest_parts import SnapshotKind
+
+#: What is known of a snapshot that nobody has read since it was stored.
+STORED = "stored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnapshotEntry:
+    """One snapshot as the listing has it."""
+
+    #: The archive's name without its ending, or the repository's id of it.
+    id: str
+    #: The name in the store: of the archive, or in a repository of the manifest.
+    archive: str
+    #: Bytes of what is stored for it; None where that is missing or unknown.
+    bytes: int | None
+    #: None where there is none, or none that can be read.
+    signed: SignedManifest | None
+    #: What is wrong, in one line; None where nothing is.
+    problem: str | None
+    #: When the store says that the archive, or else the manifest, was stored.
+    stored: datetime
+    #: The most that was ever done with it and found good: `stored`, `read back` or `drilled`.
+    examined: str
+    #: SHA-256 of the manifest's document; None where there is none.
+    document: str | None = None
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """The manifest, where there is a good one."""
+        return self.signed.manifest if self.signed else None
+
+    @property
+    def status(self) -> str:
+        """`damaged` where something is wrong, else what was done with it, and never more."""
+        return "damaged" if self.problem is not None else self.examined
+
+    @property
+    def created(self) -> datetime:
+        """When it was taken: by the server's clock, or for an archive alone when it was stored."""
+        return self.manifest.created if self.manifest else self.stored
+
+
+def in_order(entries: Sequence[SnapshotEntry]) -> tuple[SnapshotEntry, ...]:
+    """Return entries oldest first."""
+    return tuple(sorted(entries, key=lambda entry: (entry.created, entry.id)))
+
+
+def newest(
+    entries: Sequence[SnapshotEntry],
+    *,
+    url: str,
+    application: str,
+    database: str,
+    before: datetime | None = None,
+) -> SnapshotEntry:
+    """Return the newest snapshot of this application and database, by the server's clock.
+
+    Taken before `before` where that is given. Never one of kind `safety`, and only one with a good
+    manifest. `entries` are in order, `url` is for messages. Raises SnapshotMissing.
+    """
+    fitting = [
+        entry
+        for entry in entries
+        if entry.problem is None
+        and entry.manifest is not None
+        and entry.manifest.kind is not SnapshotKind.SAFETY
+        and entry.manifest.application == application
+        and entry.manifest.database.name == database
+        and (before is None or entry.manifest.created < before)
+    ]
+    if not fitting:
+        raise SnapshotMissing(
+            f"`{url}` has no snapshot of application `{application}`, "
+            f"database `{database}`; {len(entries)} others are there",
+            hint="alexandria snapshot list   # then restore one by its id",
+        )
+    return fitting[-1]
+
+
+def missing(name: str, url: str, ids: Sequence[str], *, like: str | None = None) -> SnapshotMissing:
+    """Return the error for a snapshot that is not there, which names the nearest that is.
+
+    `like` is what the nearest is like, where that is not `name` itself.
+    """
+    near = get_close_matches(like or name, ids, n=1)
+    return SnapshotMissing(
+        f"there is no snapshot `{name}` in `{url}`"
+        + (f"; the nearest is `{near[0]}`" if near else ""),
+        hint="alexandria snapshot list",
+    )

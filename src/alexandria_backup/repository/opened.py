@@ -1,0 +1,151 @@
+"""A repository that was opened: the place, what it is, whom to believe, and what signs."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+from alexandria_backup.errors import LockedByAnotherRun, RepositoryInvalid, StoreDenied
+from alexandria_backup.repository.description import Description, read_description
+from alexandria_backup.repository.leases import Purpose, held
+from alexandria_backup.repository.ledger import Ledger
+from alexandria_backup.repository.objects import PartSealing
+from alexandria_backup.repository.results import Results
+from alexandria_backup.repository.snapshots import RepositorySnapshots
+from alexandria_backup.repository.tombstones import StandingTombstone, standing
+from alexandria_backup.repository.trust import Keys, Pins, Settled, pinned, settle
+from alexandria_backup.sealing.digests import public_digest_key
+from alexandria_backup.sealing.encryption import Recipient
+from alexandria_backup.sealing.signing import SigningKey, TrustedKey
+from alexandria_backup.storage.store import ObjectStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """One repository, as this machine may use it; shared by threads, never by processes."""
+
+    store: ObjectStore
+    description: Description
+    keys: Keys
+    settled: Settled
+    pins: Pins
+
+    @property
+    def id(self) -> str:
+        """The repository's id."""
+        return self.description.id
+
+    @property
+    def trusted(self) -> tuple[TrustedKey, ...]:
+        """Whose signatures count; empty in a repository that is not signed."""
+        return self.settled.trusted
+
+    @property
+    def recipients(self) -> tuple[Recipient, ...]:
+        """To whom everything is sealed; empty in a repository that is not encrypted."""
+        return self.settled.recipients
+
+    @property
+    def key(self) -> SigningKey | None:
+        """What signs here."""
+        return self.keys.signing
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened here."""
+        return Ledger(self.store, self.id, self.trusted, self.key)
+
+    @property
+    def results(self) -> Results:
+        """What verify and drill found."""
+        return Results(self.store, self.id, self.trusted, self.key)
+
+    @property
+    def snapshots(self) -> RepositorySnapshots:
+        """The snapshots."""
+        return RepositorySnapshots(
+            store=self.store,
+            repository=self.id,
+            trusted=self.trusted,
+            ledger=self.ledger,
+            results=self.results,
+        )
+
+    @property
+    def digest_key(self) -> bytes | None:
+        """The key of the raw digests; None on a machine that has no key of a signed repository."""
+        if self.key is not None:
+            return self.key.digest_key()
+        return None if self.trusted else public_digest_key(self.id)
+
+    @property
+    def sealing(self) -> PartSealing:
+        """How raw bytes become objects here; raises WrongKey where nothing may be written."""
+        self.require_writable()
+        key = self.digest_key
+        if key is None:
+            raise RepositoryInvalid("the repository is signed, and no key is at hand")
+        return PartSealing(recipients=self.recipients, digest_key=key)
+
+    def require_writable(self) -> None:
+        """Raise WrongKey where the keys at hand may not write here, with what to do."""
+        if self.settled.refusal is not None:
+            raise self.settled.refusal
+
+    def tombstones(self) -> tuple[StandingTombstone, ...]:
+        """Return what prunes are about to remove, oldest first; see `tombstones.standing`."""
+        return standing(self.store, self.id, self.trusted)
+
+    @contextmanager
+    def reading(self, snapshot: str) -> Iterator[None]:
+        """Hold a lease while a snapshot is read: by restore, verify, drill or export.
+
+        Raises LockedByAnotherRun where a prune is about to remove it, and StorageError. Where this
+        machine may read and not write (StoreDenied), reading goes on without a lease.
+        """
+        with ExitStack() as stack:
+            with suppress(StoreDenied):
+                stack.enter_context(held(self.store, self.id, Purpose.READ, snapshot))
+            for one in self.tombstones():
+                if any(doomed.snapshot == snapshot for doomed in one.tombstone.snapshots):
+                    raise LockedByAnotherRun(
+                        f"`{snapshot}` is being removed by `{one.tombstone.run}`",
+                        hint="alexandria snapshot list   # choose another",
+                    )
+            yield
+
+    def remember(self, heads: tuple[str, ...]) -> None:
+        """Keep the ledger's heads on this machine, so that a loss of the newest entries shows."""
+        self.pins.write(pinned(self.store.url, self.id, self.recipients, self.trusted, heads))
+
+    def forgotten(self, known: set[str]) -> tuple[str, ...]:
+        """Return the heads that this machine remembers and that are not among `known`."""
+        return tuple(head for head in self.settled.pin.heads if head not in known)
+
+
+def open_repository(store: ObjectStore, keys: Keys, pins: Pins) -> Repository:
+    """Open the repository of a place, and pin on first use whom to believe.
+
+    Raises RepositoryInvalid where there is none, where it cannot be read, or where another has
+    taken the place of the one that this machine knows; StorageError.
+    """
+    description = read_description(store)
+    if description is None:
+        raise RepositoryInvalid(
+            f"there is no repository in `{store.url}`", hint="alexandria repository init"
+        )
+    pin = pins.read(store.url)
+    settled = settle(store.url, description, keys, pin, pins.path(store.url))
+    if pin is None:
+        pins.write(settled.pin)
+    return Repository(store=store, description=description, keys=keys, settled=settled, pins=pins)
+
+
+def is_repository(store: ObjectStore) -> bool:
+    """Tell whether a place is a repository, also where it is one that cannot be read.
+
+    Raises StorageError: a place that does not answer is neither.
+    """
+    try:
+        return read_description(store) is not None
+    except RepositoryInvalid:
+        return True
