@@ -8,7 +8,7 @@ WORKERS ?= auto
 # Trust what the machine trusts: many networks have a certificate authority of their own.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: help setup demo test lint format types layers docs check campaign lock clean
+.PHONY: help setup demo bench test lint format types layers docs check campaign lock clean
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -28,6 +28,9 @@ demo: $(READY) ## Tell the whole story on an embedded PostgreSQL
 
 test: $(READY) ## Run the tests and print the coverage
 	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term $(ARGS)
+
+bench: $(READY) ## Measure against the stock tools; ARGS="--size 0.5 --only snapshots"
+	$(BIN)/python -m bench $(ARGS)
 
 campaign: $(READY) ## Run the long kill-point and fuzzing runs
 	$(BIN)/pytest -n $(WORKERS) -m campaign $(ARGS)

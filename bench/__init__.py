@@ -1,0 +1,1 @@
+"""Measurements: ratios of medians of alternating runs against the stock tools, on one machine."""

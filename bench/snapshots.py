@@ -1,0 +1,119 @@
+"""Snapshots: all of a database, then what has changed, against the paper recipe and a fast pipe."""
+
+import itertools
+from pathlib import Path
+
+from bench import database
+from bench.measuring import Result, alternating, faster
+from bench.workshop import Workshop, size_of
+
+_RECIPE = '"$BIN/pg_dump" --format=custom --compress=9 --file="$DIR/recipe.pgdump" --dbname="$DSN"'
+_PIPE = '"$BIN/pg_dump" --format=custom --compress=0 --dbname="$DSN" | zstd -q -T0 -1 > "$DIR/pipe"'
+
+
+def run(workshop: Workshop) -> list[Result]:
+    """Measure full and second snapshots, their sizes and their memory."""
+    return [*_full(workshop), *_second(workshop), *_hard(workshop)]
+
+
+def _full(workshop: Workshop) -> list[Result]:
+    numbers = itertools.count()
+    places: list[Path] = []
+
+    def ours() -> float:
+        place = workshop.new_repository(f"full{next(numbers)}")
+        places.append(place)
+        return workshop.ours("snapshot", "create", "--yes", repository=place).seconds
+
+    seconds = alternating(
+        {
+            "ours": ours,
+            "recipe": lambda: workshop.pipe(_RECIPE).seconds,
+            "pipe": lambda: workshop.pipe(_PIPE).seconds,
+        },
+        runs=workshop.runs,
+    )
+    stored, recipe = size_of(places[-1]), size_of(workshop.folder / "recipe.pgdump")
+    return [
+        faster(
+            "full snapshot vs the paper recipe",
+            ours=seconds["ours"],
+            theirs=seconds["recipe"],
+            runs=workshop.runs,
+            goal="≥ 6 x faster",
+        ),
+        faster(
+            "full snapshot vs `pg_dump -Z0 | zstd -T0 -1`",
+            ours=seconds["ours"],
+            theirs=seconds["pipe"],
+            runs=workshop.runs,
+            goal="≥ 1.3 x faster",
+        ),
+        Result(
+            name="stored bytes of a full snapshot, as a share of the recipe's",
+            goal="≤ 1",
+            value=stored / recipe,
+        ),
+    ]
+
+
+def _second(workshop: Workshop) -> list[Result]:
+    place = workshop.new_repository("second")
+    workshop.ours("snapshot", "create", "--yes", repository=place)
+    turns = itertools.count(1)
+    grown: list[int] = []
+
+    def ours() -> float:
+        turn = next(turns)
+        with workshop.session() as session:
+            rows = session.value("SELECT count(*) FROM public.audit_logs")
+            database.append_audit(session, count=rows // 400, already=rows)
+            last = session.value("SELECT max(id) FROM public.messages")
+            database.add_messages(session, first=last + 1, count=last // 400)
+            database.change_a_few_places(session, share=0.002, turn=turn)
+        before = size_of(place)
+        seconds = workshop.ours("snapshot", "create", "--yes", repository=place).seconds
+        grown.append(size_of(place) - before)
+        return seconds
+
+    seconds = alternating(
+        {"ours": ours, "recipe": lambda: workshop.pipe(_RECIPE).seconds}, runs=workshop.runs
+    )
+    return [
+        faster(
+            "second snapshot, under 1 % appended or changed, vs the paper recipe",
+            ours=seconds["ours"],
+            theirs=seconds["recipe"],
+            runs=workshop.runs,
+            goal="≥ 30 x faster",
+        ),
+        Result(
+            name="stored bytes of a second snapshot, as a share of the recipe's",
+            goal="≤ 0.03",
+            value=sorted(grown)[len(grown) // 2] / size_of(workshop.folder / "recipe.pgdump"),
+        ),
+    ]
+
+
+def _hard(workshop: Workshop) -> list[Result]:
+    """Measure what no page range helps with: rows changed all over, without a goal."""
+    place = workshop.new_repository("hard")
+    workshop.ours("snapshot", "create", "--yes", repository=place)
+    turns = itertools.count(1)
+
+    def ours() -> float:
+        with workshop.session() as session:
+            database.change_at_random(session, share=0.01, turn=next(turns))
+        return workshop.ours("snapshot", "create", "--yes", repository=place).seconds
+
+    seconds = alternating(
+        {"ours": ours, "recipe": lambda: workshop.pipe(_RECIPE).seconds}, runs=workshop.runs
+    )
+    return [
+        faster(
+            "second snapshot, 1 % of the rows of a table changed at random, vs the paper recipe",
+            ours=seconds["ours"],
+            theirs=seconds["recipe"],
+            runs=workshop.runs,
+        )
+    ]
