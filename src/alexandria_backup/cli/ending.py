@@ -2,6 +2,7 @@
 
 from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.runbooks.procedure import RunSummary
+from alexandria_backup.runbooks.repository_snapshot import RepositorySnapshotState
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.snapshot import SnapshotState
 from alexandria_backup.runbooks.step import RunState
@@ -17,7 +18,7 @@ def finish(invocation: Invocation, wiring: Wiring, summary: RunSummary[RunState]
         return
     invocation.warnings += summary.state.warnings
     state = summary.state
-    if isinstance(state, SnapshotState):
+    if isinstance(state, SnapshotState | RepositorySnapshotState):
         wiring.audits.require(state.chain, f"`{state.snapshot}`")
     elif isinstance(state, RestoreState) and state.source and not state.request.accept_chain:
         wiring.audits.require(state.source.chain, f"`{state.source.snapshot}`")

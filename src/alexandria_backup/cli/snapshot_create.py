@@ -1,5 +1,6 @@
-"""`alexandria snapshot create`: the paper recipe, read back in full."""
+"""`alexandria snapshot create`: into the repository what has changed, or one file of it all."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -8,7 +9,9 @@ from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, invocation_of
 from alexandria_backup.cli.plan_or_run import plan_or_run
 from alexandria_backup.cli.run_text import snapshot_text
+from alexandria_backup.postgres.markers import SCHEMA
 from alexandria_backup.repository.manifest_parts import SnapshotKind
+from alexandria_backup.wiring.wiring import Wiring
 
 
 def command(
@@ -20,14 +23,39 @@ def command(
     ] = None,
     kind: Annotated[SnapshotKind, typer.Option(help="What it is taken for.")] = SnapshotKind.MANUAL,
     note: Annotated[str | None, typer.Option(help="A word for whoever reads the list.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read everything, and store it anew.")
+    ] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Let schema `alexandria_backup` be made in the database."),
+    ] = False,
     dsn_file: DsnFile = None,
     plan: Plan = False,
     json: Json = False,
 ) -> None:
-    """Dump the database into one `.pgdump` file, read it back in full, and record what is in it."""
+    """Copy the database into the repository: what has changed since the last snapshot is read.
+
+    With `--file`, or where the repository is a plain folder, dump it into one `.pgdump` file as the
+    paper recipe does, read that back in full, and record what is in it.
+    """
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
-    create = wiring.snapshots.create(file=file, kind=kind, note=note)
+    own_schema = True if yes else _consent(wiring, plan=plan or json or file is not None)
+    create = wiring.snapshots.create(
+        file=file, kind=kind, note=note, full=full, own_schema=own_schema
+    )
     summary = plan_or_run(invocation, create, plan=plan, confirm=lambda _: None, text=snapshot_text)
     if summary is not None:
         finish(invocation, wiring, summary)
+
+
+def _consent(wiring: Wiring, *, plan: bool) -> bool | None:
+    """Ask once, where somebody is there to answer; None leaves things as they are."""
+    if plan or not sys.stdin.isatty() or not wiring.snapshots.needs_consent():
+        return None
+    return typer.confirm(
+        f"Make schema `{SCHEMA}` in the database? Later snapshots then cost what has changed",
+        default=False,
+        err=True,
+    )

@@ -182,6 +182,18 @@ class ObjectShelf:
         info = self._store.head(name)
         return info is not None and info.size == part.bytes
 
+    def is_intact(self, part: StoredPart) -> bool:
+        """Read an object and tell whether it still has the bytes that its name says.
+
+        That needs no key: what lies beneath was checked when it was stored. Raises StorageError
+        where the store itself fails.
+        """
+        try:
+            stored = self._read(object_name(part.object), part.bytes)
+        except SnapshotDamaged:
+            return False
+        return len(stored) == part.bytes and sha256(stored).hexdigest() == part.object
+
     def _store_or_compare(self, name: str, stored: bytes) -> bool:
         """Tell whether it had to be stored, and was not there already."""
         for _ in range(_TRIES):

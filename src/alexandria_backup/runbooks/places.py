@@ -1,11 +1,16 @@
 """Where a runbook finds snapshots: a folder of files, or a repository."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from alexandria_backup.copying.archive_source import ArchiveSource, StoredFile
+from alexandria_backup.copying.snapshot_archive import SnapshotArchive
+from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import FileSnapshots
+from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.repository.opened import Repository
 
 
 class SnapshotPlace(Protocol):
@@ -43,3 +48,62 @@ class FilePlace:
     def archive(self, name: str) -> ArchiveSource:
         """Return the file."""
         return StoredFile(store=self.snapshots.store, name=name)
+
+
+@dataclass(frozen=True)
+class RepositoryPlace:
+    """A repository; `open_shelf` opens a shelf on its objects for one thread."""
+
+    repository: Repository
+    open_shelf: Callable[[], ObjectShelf]
+
+    @property
+    def trusts(self) -> bool:
+        """Tell whether snapshots of this repository are signed."""
+        return bool(self.repository.trusted)
+
+    def find(self, name: str) -> SnapshotEntry:
+        """Find the manifest."""
+        return self.repository.snapshots.find(name)
+
+    def archive(self, name: str) -> ArchiveSource:
+        """Return the snapshot as one archive; a lease is held while it is read."""
+        manifest = self.find(name).manifest
+        if manifest is None:
+            raise SnapshotDamaged(f"`{name}` has no manifest", hint="alexandria repository check")
+        archive = SnapshotArchive.of(
+            manifest,
+            open_shelf=self.open_shelf,
+            identities=self.repository.keys.identities,
+        )
+        return Leased(archive=archive, repository=self.repository)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leased:
+    """An archive that no prune takes away while it is read."""
+
+    archive: SnapshotArchive
+    repository: Repository
+
+    @property
+    def name(self) -> str:
+        """The snapshot's id."""
+        return self.archive.name
+
+    @property
+    def identity(self) -> str:
+        """What the manifest says, as a digest."""
+        return self.archive.identity
+
+    def size(self) -> int:
+        """Return what the manifest says."""
+        return self.archive.size()
+
+    def local_path(self) -> None:
+        """Return None: it is no file."""
+
+    def chunks(self) -> Iterator[bytes]:
+        """Read it; LockedByAnotherRun where it is being removed."""
+        with self.repository.reading(self.archive.name):
+            yield from self.archive.chunks()

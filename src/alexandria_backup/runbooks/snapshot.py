@@ -12,22 +12,15 @@ from typing import ClassVar
 
 from alexandria_backup.copying.archive_source import StoredFile
 from alexandria_backup.copying.dump_archive import dump_archive
-from alexandria_backup.errors import (
-    ObjectExists,
-    PrecheckRefused,
-    RightsMissing,
-    SnapshotDamaged,
-    SpaceMissing,
-)
+from alexandria_backup.errors import ObjectExists, SnapshotDamaged, SpaceMissing
 from alexandria_backup.events import Emit, Warned
-from alexandria_backup.postgres.catalog import tables, unreadable_tables
+from alexandria_backup.postgres.catalog import tables
 from alexandria_backup.postgres.client_tools import ClientTools
-from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.names import names_without_text
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.file_snapshots import FileSnapshots, archive_name, manifest_name
 from alexandria_backup.repository.manifest import encode
 from alexandria_backup.repository.manifest_parts import SnapshotKind
+from alexandria_backup.runbooks import prechecks
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import Occasion, describe_file
 from alexandria_backup.runbooks.servers import Servers
@@ -116,8 +109,8 @@ class CheckSource(ReadingStep):
         with self.parts.servers.session(state.database, "snapshot") as session:
             server = server_facts(session)
             self.parts.tools(server.major)
-            _refuse_nameless(session, state.database)
-            _refuse_unreadable(session, state.database)
+            prechecks.refuse_nameless(session, state.database)
+            prechecks.refuse_unreadable(session, state.database)
             raw = sum(table.total_bytes for table in tables(session) if table.kind == "r")
         store = self.parts.snapshots.store
         name = state.archive or self._free_name(state.application, server.now)
@@ -280,25 +273,3 @@ def _name(state: SnapshotState) -> str:
     if state.archive is None:
         raise SnapshotDamaged("the snapshot has no name yet")
     return state.archive
-
-
-def _refuse_nameless(session: Session, database: str) -> None:
-    nameless = names_without_text(session)
-    if nameless:
-        first = nameless[0]
-        raise PrecheckRefused(
-            f"{len(nameless)} names in `{database}` are no UTF-8 and cannot stand in a manifest, "
-            f"such as {first.kind} `{first.shown}`",
-            hint=shell("psql", "-d", database, "-c", first.rename),
-        )
-
-
-def _refuse_unreadable(session: Session, database: str) -> None:
-    hidden = unreadable_tables(session)
-    if hidden:
-        first = hidden[0]
-        raise RightsMissing(
-            f"{len(hidden)} tables or sequences of `{database}` cannot be read, such as "
-            f"`{first.schema}.{first.name}`: {first.reason}",
-            hint="psql -c 'grant pg_read_all_data to …'   # or set `[database] admin_dsn_file`",
-        )

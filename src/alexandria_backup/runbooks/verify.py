@@ -11,6 +11,7 @@ from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import TablePart
+from alexandria_backup.repository.snapshots import RepositorySnapshots
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 
 
@@ -107,7 +108,9 @@ def _same(recorded: TablePart | None, found: ExpectedTable | None) -> bool:
     )
 
 
-def warn_of_newer(snapshots: FileSnapshots, chosen: SnapshotEntry, emit: Emit) -> None:
+def warn_of_newer(
+    snapshots: FileSnapshots | RepositorySnapshots, chosen: SnapshotEntry, emit: Emit
+) -> None:
     """Say which newer snapshots `latest` has passed over because something is wrong with them."""
     for entry in snapshots.all():
         if entry.problem is not None and entry.stored > chosen.stored:

@@ -22,6 +22,7 @@ from alexandria_backup.settings.types import (
     KeyEncoding,
     Keys,
     Location,
+    Percent,
     Seconds,
     Statements,
     UserPath,
@@ -57,6 +58,11 @@ class DatabaseSettings(Section):
         60.0, gt=0, description="Seconds to wait until sessions of a fenced database have ended."
     )
     jobs: Count = Field(2, ge=1, le=64, description="How many connections load at once.")
+    own_schema: bool | None = Field(
+        None,
+        description="Whether schema `alexandria_backup` may be made in the database, so that a "
+        "snapshot costs what has changed; default: asked for once, on a terminal.",
+    )
 
 
 class ApplicationSettings(Section):
@@ -124,8 +130,32 @@ class SigningSettings(Section):
     )
 
 
+class EncryptionSettings(Section):
+    """Encryption of what a repository keeps, with age."""
+
+    recipients: Keys = Field(
+        (),
+        description="Who can read what is stored, as `age1…`; none: it is not encrypted. In the "
+        "variable with blanks or commas between.",
+    )
+    identity_file: UserPath | None = Field(
+        None,
+        description="A file with the identity (`AGE-SECRET-KEY-1…`) that opens what is stored: "
+        "for `repository init`, verify, restore and export; a machine that only takes snapshots "
+        "needs none.",
+    )
+
+
 class SnapshotSettings(Section):
     """How a snapshot is taken."""
+
+    reread_percent: Percent = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="Of what a snapshot takes over from an earlier one, how much of the stored "
+        "bytes is read again and compared, chosen by chance.",
+    )
 
     pg_dump_options: Words = Field(
         ("--format=custom", "--compress=9"),
@@ -181,6 +211,7 @@ class Settings(BaseSettings):
     vault: VaultSettings = VaultSettings()
     audit: AuditSettings = AuditSettings()
     signing: SigningSettings = SigningSettings()
+    encryption: EncryptionSettings = EncryptionSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
 
     @classmethod

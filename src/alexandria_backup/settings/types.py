@@ -90,6 +90,7 @@ def _secret(value: object) -> object:
 
 Count = Annotated[int, BeforeValidator(_number)]
 Seconds = Annotated[float, BeforeValidator(_number)]
+Percent = Annotated[float, BeforeValidator(_number)]
 Location = Annotated[str, AfterValidator(_one_line)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Hidden = Annotated[Secret, BeforeValidator(_secret)]

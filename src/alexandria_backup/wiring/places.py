@@ -1,15 +1,19 @@
 """What a typed name means: `latest`, an id, a path, a URL."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import FileSnapshots
-from alexandria_backup.runbooks.places import FilePlace, SnapshotPlace
+from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.repository.opened import Repository
+from alexandria_backup.repository.snapshots import RepositorySnapshots
+from alexandria_backup.runbooks.places import FilePlace, RepositoryPlace, SnapshotPlace
 from alexandria_backup.runbooks.verify import warn_of_newer
 from alexandria_backup.storage.locate import split_location
-from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.rooms import Rooms, open_retrying
 
 
 @dataclass(frozen=True)
@@ -18,8 +22,13 @@ class Places:
 
     rooms: Rooms
 
-    def snapshots(self, location: str | None = None) -> FileSnapshots:
+    def snapshots(self, location: str | None = None) -> FileSnapshots | RepositorySnapshots:
         """Return the snapshots of a place, or of the repository; raises SettingsInvalid."""
+        repository = self.rooms.opened if self._means_repository(location) else None
+        return repository.snapshots if repository is not None else self.files(location)
+
+    def files(self, location: str | None = None) -> FileSnapshots:
+        """Return the files of the paper recipe in a place; raises SettingsInvalid."""
         store = self.rooms.store(location) if location else self.rooms.repository
         if store is None:
             raise SettingsInvalid(
@@ -30,7 +39,15 @@ class Places:
 
     def place(self, location: str | None = None) -> SnapshotPlace:
         """Return the same, for whoever reads archives; raises SettingsInvalid."""
-        return FilePlace(self.snapshots(location))
+        if self._means_repository(location):
+            repository = self.rooms.opened
+            if repository is not None:
+                return RepositoryPlace(repository, partial(_reading_shelf, repository))
+        return FilePlace(self.files(location))
+
+    def _means_repository(self, location: str | None) -> bool:
+        store = self.rooms.repository
+        return location is None or (store is not None and location == store.url)
 
     def latest(self) -> SnapshotEntry:
         """Return the newest snapshot of this application and database; raises SnapshotMissing."""
@@ -49,6 +66,12 @@ class Places:
             # A folder is no snapshot, and who looks for one in it can say more about it.
             return _absolute(split_location(name.rstrip("/") or name))
         return self.snapshots().store.url, self.snapshots().find(name).archive
+
+
+def _reading_shelf(repository: Repository) -> ObjectShelf:
+    key = repository.digest_key
+    sealing = PartSealing(recipients=(), digest_key=key) if key is not None else None
+    return ObjectShelf(open_retrying(repository.store.url), sealing)
 
 
 def target(file: str) -> tuple[str, str | None]:

@@ -14,14 +14,17 @@ from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import FoundDsn, find_dsn
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.events import Emit
+from alexandria_backup.events import Emit, discard
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
 from alexandria_backup.postgres.connect import Timeouts
+from alexandria_backup.repository.opened import Repository, is_repository, open_repository
+from alexandria_backup.repository.trust import Keys, Pins
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.switch import Application
+from alexandria_backup.sealing.encryption import Identity, Recipient
 from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 from alexandria_backup.settings.model import Settings
 from alexandria_backup.storage.local import LocalStore
@@ -97,7 +100,7 @@ class Rooms:
 
     def store(self, location: str) -> ObjectStore:
         """Open the store at a path or URL; raises SettingsInvalid for what is neither."""
-        return RetryingStore(open_store(location), emit=self.emit)
+        return open_retrying(location, emit=self.emit)
 
     @cached_property
     def repository(self) -> ObjectStore | None:
@@ -149,9 +152,40 @@ class Rooms:
         """The keys whose signatures are accepted; raises SettingsInvalid for what is none."""
         return tuple(TrustedKey.parse(text) for text in self.settings.signing.trusted_keys)
 
+    @cached_property
+    def opened(self) -> Repository | None:
+        """The repository of the settings; None where none is set, or it is a folder of files."""
+        if self.repository is None:
+            return None
+        if is_missing_folder(self.settings.repository or "") or not is_repository(self.repository):
+            return None
+        return open_repository(self.repository, self.keys, self.pins)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """What the settings say about keys; raises WrongKey for what is none."""
+        encryption = self.settings.encryption
+        file = encryption.identity_file
+        return Keys(
+            trusted=self.trusted_keys,
+            recipients=tuple(Recipient.parse(text) for text in encryption.recipients),
+            signing=self.signing_key,
+            identities=Identity.load_all(file) if file else (),
+        )
+
+    @cached_property
+    def pins(self) -> Pins:
+        """What this machine remembers of repositories."""
+        return Pins(self.settings.state_dir)
+
     def tools(self, server_major: int) -> ClientTools:
         """Return PostgreSQL's programs for a server of this major version."""
         return find_client_tools(server_major, configured=self.settings.database.client_tools)
+
+
+def open_retrying(location: str, *, emit: Emit = discard) -> ObjectStore:
+    """Open the store at a path or URL; worker processes each need one of their own."""
+    return RetryingStore(open_store(location), emit=emit)
 
 
 def _qualified(table: str) -> tuple[str, str]:

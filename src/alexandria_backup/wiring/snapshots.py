@@ -1,17 +1,26 @@
 """Taking snapshots, looking at them, reading them back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from alexandria_backup.copying.copy_out import OpenShelf
+from alexandria_backup.errors import RepositoryInvalid, UsageError
+from alexandria_backup.postgres.markers import has_markers
+from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.manifest_parts import SnapshotKind
+from alexandria_backup.repository.layout import object_name
+from alexandria_backup.repository.manifest_parts import SnapshotKind, StoredPart
+from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.runbooks import repository_snapshot as copying
 from alexandria_backup.runbooks import snapshot as snapshotting
 from alexandria_backup.runbooks.procedure import Procedure
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
 from alexandria_backup.wiring.places import Places, target
-from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.rooms import Rooms, open_retrying
 from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, new_run
 
 
@@ -25,7 +34,15 @@ class Snapshots:
     @property
     def rebuild(self) -> Mapping[str, Rebuild]:
         """How each runbook of this family is built from its journal."""
-        return {snapshotting.NAME: self._stopped}
+        return {snapshotting.NAME: self._stopped, copying.NAME: self._stopped_copying}
+
+    def needs_consent(self) -> bool:
+        """Tell whether a snapshot would be cheaper with a schema that nobody has decided on."""
+        if self.rooms.opened is None or self.rooms.settings.database.own_schema is not None:
+            return False
+        servers = self.rooms.servers
+        with servers.session(servers.database, "snapshot") as session:
+            return not has_markers(session) and not server_facts(session).in_recovery
 
     def create(
         self,
@@ -33,10 +50,35 @@ class Snapshots:
         file: str | None,
         kind: SnapshotKind,
         note: str | None,
+        full: bool = False,
+        own_schema: bool | None = None,
         database: str | None = None,
         journalled: bool = True,
-    ) -> Procedure[snapshotting.SnapshotState]:
-        """Return the taking of a snapshot into `file`, or into the repository."""
+    ) -> Procedure[Any]:
+        """Return the taking of a snapshot into `file`, or into the repository.
+
+        `full` reads everything and stores it anew. `own_schema` consents to the schema that lets
+        later snapshots cost what has changed. A folder that is no repository gets a file.
+        """
+        repository = self.rooms.opened
+        if file is None and repository is not None:
+            setting = self.rooms.settings.database.own_schema
+            copy_state = copying.RepositorySnapshotState(
+                run=new_run(copying.NAME),
+                database=database or self.rooms.servers.database,
+                application=self.rooms.settings.application.name,
+                kind=kind,
+                note=note,
+                full=full,
+                own_schema=setting if own_schema is None else own_schema,
+                store=repository.store.url,
+            )
+            return begin(self.rooms, self._copying(), copy_state, journalled=journalled)
+        if full:
+            raise UsageError(
+                "`--full` is for repositories: a file always holds everything",
+                hint="alexandria repository init",
+            )
         location, archive = target(file) if file else (None, None)
         state = snapshotting.SnapshotState(
             run=new_run(snapshotting.NAME),
@@ -44,7 +86,7 @@ class Snapshots:
             application=self.rooms.settings.application.name,
             kind=kind,
             note=note,
-            store=self.places.snapshots(location).store.url,
+            store=self.places.files(location).store.url,
             archive=archive,
         )
         return begin(self.rooms, self._runbook(location), state, journalled=journalled)
@@ -54,7 +96,7 @@ class Snapshots:
         procedure = self.create(
             file=None, kind=SnapshotKind.SAFETY, note=note, database=database, journalled=False
         )
-        return procedure.run(lambda _: None).state.snapshot
+        return str(procedure.run(lambda _: None).state.snapshot)
 
     def all(self, location: str | None = None) -> tuple[SnapshotEntry, ...]:
         """Return every snapshot of a place, or of the repository."""
@@ -78,7 +120,7 @@ class Snapshots:
         return snapshotting.snapshot_runbook(
             snapshotting.SnapshotParts(
                 servers=self.rooms.servers,
-                snapshots=self.places.snapshots(location),
+                snapshots=self.places.files(location),
                 tools=self.rooms.tools,
                 chain=self.rooms.chain,
                 key=self.rooms.signing_key,
@@ -90,3 +132,40 @@ class Snapshots:
     def _stopped(self, last: Transition) -> Rebuilt[snapshotting.SnapshotState]:
         store = read_state(snapshotting.SnapshotState, last).store
         return Rebuilt(runbook=self._runbook(store))
+
+    def _copying(self) -> Runbook[copying.RepositorySnapshotState]:
+        rooms, repository = self.rooms, self.rooms.opened
+        if repository is None:
+            raise RepositoryInvalid(
+                "the repository is not there any more", hint="alexandria repository info"
+            )
+        return copying.repository_snapshot_runbook(
+            copying.RepositorySnapshotParts(
+                servers=rooms.servers,
+                repository=repository,
+                tools=rooms.tools,
+                chain=rooms.chain,
+                jobs=rooms.settings.database.jobs,
+                shelves=partial(_shelves, repository.store.url, repository.sealing),
+                reread_share=rooms.settings.snapshot.reread_percent / 100,
+                emit=rooms.emit,
+            )
+        )
+
+    def _stopped_copying(self, last: Transition) -> Rebuilt[copying.RepositorySnapshotState]:
+        read_state(copying.RepositorySnapshotState, last)
+        return Rebuilt(runbook=self._copying())
+
+
+def _shelves(location: str, sealing: PartSealing, known: Sequence[StoredPart]) -> OpenShelf:
+    return partial(_open_shelf, location, sealing, tuple(known))
+
+
+def _open_shelf(location: str, sealing: PartSealing, known: tuple[StoredPart, ...]) -> ObjectShelf:
+    """Open a shelf: of a module, so that worker processes can be told to."""
+    return ObjectShelf(
+        open_retrying(location),
+        sealing,
+        present={object_name(part.object): part.bytes for part in known} if known else None,
+        known={part.raw_digest: part for part in known},
+    )

@@ -1,0 +1,345 @@
+"""Snapshot into a repository: read what has changed, take over the rest, commit, in this order.
+
+The manifest is written last and makes it a snapshot. What was stored by an attempt that did not get
+so far is written down as partials, and the next one reuses it.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar, Final
+
+from alexandria_backup.audit.report import AuditReport
+from alexandria_backup.copying.base_archive import dump_role_statements
+from alexandria_backup.copying.copy_out import OpenShelf
+from alexandria_backup.copying.frames import TableFrames
+from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest, copy_database
+from alexandria_backup.copying.takeover import Reference
+from alexandria_backup.errors import (
+    AlexandriaError,
+    ClientToolFailed,
+    ClientToolsMissing,
+    SnapshotMissing,
+)
+from alexandria_backup.events import Emit, Note, Warned
+from alexandria_backup.postgres.client_tools import ClientTools
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.markers import SCHEMA, create_markers, has_markers
+from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import (
+    FramePart,
+    SnapshotKind,
+    StoredPart,
+)
+from alexandria_backup.repository.opened import Repository
+from alexandria_backup.repository.snapshots import stored_bytes
+from alexandria_backup.repository.writing import SnapshotWriting, writing
+from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
+from alexandria_backup.runbooks.description import Occasion, describe_copied
+from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.snapshot_reuse import Objections, known_parts, newest_reference
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, RunState
+
+NAME: Final = "repository-snapshot"
+#: Seconds after which what was stored is written down.
+_PARTIAL_AFTER_S: Final = 20.0
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+class RepositorySnapshotState(RunState):
+    """The state of a snapshot into a repository."""
+
+    database: str
+    application: str
+    kind: SnapshotKind
+    note: str | None = None
+    #: Read everything, and store it anew.
+    full: bool = False
+    #: The repository's place.
+    store: str
+    #: Whether the schema of markers may be made; None to leave things as they are.
+    own_schema: bool | None = None
+    snapshot: str = ""
+    #: By the database server's clock.
+    created: datetime | None = None
+    #: The earlier snapshot that frames are taken over from, and why none could be.
+    reference: str | None = None
+    objection: str | None = None
+    tables: int = 0
+    rows: int = 0
+    #: COPY text that was read, and bytes that had to be stored for it.
+    read_bytes: int = 0
+    new_bytes: int = 0
+    #: Of all objects that the snapshot needs.
+    bytes: int = 0
+    frames_read: int = 0
+    frames_taken: int = 0
+    #: The ledger's head afterwards: whoever keeps it elsewhere sees when entries vanish.
+    head: str | None = None
+    chain: ChainSeen | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositorySnapshotParts:
+    """What the steps work with."""
+
+    servers: Servers
+    repository: Repository
+    tools: Callable[[int], ClientTools]
+    chain: ChainReader
+    #: Workers at once.
+    jobs: int
+    #: Makes what opens a shelf in each worker, given the parts that are known to be stored.
+    shelves: Callable[[Sequence[StoredPart]], OpenShelf]
+    #: Share of what is taken over that is read again, from 0 to 1.
+    reread_share: float
+    emit: Emit
+
+
+def repository_snapshot_runbook(
+    parts: RepositorySnapshotParts,
+) -> Runbook[RepositorySnapshotState]:
+    """Return the steps, in order."""
+    return Runbook(
+        name=NAME,
+        steps=(CheckSource(parts=parts), CopyOut(parts=parts)),
+        state_type=RepositorySnapshotState,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckSource(ReadingStep):
+    """Check that everything can be read and written; choose name and reference."""
+
+    name: ClassVar[str] = "check"
+
+    parts: RepositorySnapshotParts
+
+    def explain(self, state: RepositorySnapshotState) -> Explanation:
+        """List what is checked."""
+        return Explanation(
+            sentence=f"check that `{state.database}` can be read and `{state.store}` written",
+            commands=("alexandria doctor", "alexandria repository info"),
+        )
+
+    def do(self, state: RepositorySnapshotState) -> Done[RepositorySnapshotState]:
+        """Raise RightsMissing, ClientToolsMissing or WrongKey before anything is written."""
+        self.parts.repository.require_writable()
+        with self.parts.servers.session(state.database, "snapshot") as session:
+            server = server_facts(session)
+            self.parts.tools(server.major)
+            prechecks.refuse_nameless(session, state.database)
+            prechecks.refuse_unreadable(session, state.database)
+            facts = database_facts(session, state.database)
+            marked = has_markers(session)
+        reference = None
+        if not state.full and facts is not None:
+            reference = newest_reference(
+                self.parts.repository, application=state.application, database_oid=facts.oid
+            )
+        if not marked and state.own_schema is None and not server.in_recovery:
+            self.parts.emit(
+                Note(
+                    message=f"everything is read, as schema `{SCHEMA}` is not in "
+                    f"`{state.database}`: `alexandria snapshot create --yes` makes it"
+                )
+            )
+        found = state.model_copy(
+            update={
+                "snapshot": state.snapshot or new_snapshot_id(state.application, server.now),
+                "created": state.created or server.now,
+                "reference": reference.snapshot if reference else None,
+            }
+        )
+        compared = f"compared with `{reference.snapshot}`" if reference else "everything is read"
+        return Done(found, f"`{found.snapshot}`; {compared}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyOut:
+    """Copy the database out, and commit what was copied with a manifest."""
+
+    name: ClassVar[str] = "copy-out"
+    changes: ClassVar[bool] = True
+
+    parts: RepositorySnapshotParts
+
+    def explain(self, state: RepositorySnapshotState) -> Explanation:
+        """Say what the paper recipe would do."""
+        return Explanation(
+            sentence=f"copy `{state.database}` into `{state.store}`, what has changed since "
+            f"{state.reference or 'nothing: everything'}",
+            commands=(f"pg_dump --format=custom --compress=9 --dbname={state.database}",),
+        )
+
+    def do(self, state: RepositorySnapshotState) -> Done[RepositorySnapshotState]:
+        """Do it; everything is read again where an earlier attempt did not commit."""
+        parts, repository = self.parts, self.parts.repository
+        if _is_committed(repository, state):
+            return Done(state, f"`{state.snapshot}` is there already")
+        self._make_schema(state)
+        with writing(repository, state.run) as work:
+            harvest = _Harvest(work)
+            try:
+                manifest, copied = self._copy(state, work, harvest)
+                committed = work.commit(manifest)
+            except BaseException:
+                harvest.write_quietly()
+                raise
+        for warning in committed.warnings:
+            parts.emit(Warned(message=warning))
+        state = _told(state, manifest, copied, harvest).model_copy(
+            update={
+                "head": committed.head,
+                "warnings": (*state.warnings, *committed.warnings, *harvest.warnings),
+            }
+        )
+        return Done(state, _said(state))
+
+    def undo(self, state: RepositorySnapshotState) -> RepositorySnapshotState:
+        """Leave what was stored: without a manifest it is no snapshot, and the next one uses it."""
+        return state
+
+    def _make_schema(self, state: RepositorySnapshotState) -> None:
+        if not state.own_schema:
+            return
+        with self.parts.servers.session(state.database, "markers") as session:
+            if not server_facts(session).in_recovery:
+                create_markers(session)
+
+    def _copy(
+        self, state: RepositorySnapshotState, work: SnapshotWriting, harvest: "_Harvest"
+    ) -> tuple[Manifest, CopiedDatabase]:
+        parts = self.parts
+        reference = self._reference(state)
+        open_shelf = parts.shelves(() if state.full else known_parts(reference, work))
+        with parts.servers.session(state.database, "snapshot") as session:
+            tools = parts.tools(server_facts(session).major)
+        dsn = parts.servers.privileged.with_database(state.database)
+        copied = copy_database(
+            CopyRequest(
+                dsn=dsn,
+                timeouts=parts.servers.timeouts,
+                tools=tools,
+                jobs=parts.jobs,
+                sealing=parts.repository.sealing,
+                open_shelf=open_shelf,
+                reference=Reference.of(reference) if reference else None,
+                objection_to_part=Objections(work, open_shelf(), parts.reread_share),
+                watch=lambda _: None,
+                stored=harvest.add,
+                look=lambda session, _: self._look(session, harvest),
+                emit=parts.emit,
+            )
+        )
+        roles = self._roles(tools, open_shelf, harvest)
+        with parts.servers.session(state.database, "snapshot") as session:
+            manifest = describe_copied(
+                session,
+                Occasion(
+                    snapshot=state.snapshot,
+                    kind=state.kind,
+                    application=state.application,
+                    note=state.note,
+                    created=state.created or datetime.now(UTC),
+                ),
+                repository=parts.repository.id,
+                recipients=tuple(str(r) for r in parts.repository.recipients),
+                copied=copied,
+                role_statements=roles,
+                report=harvest.report,
+            )
+        return manifest, copied
+
+    def _reference(self, state: RepositorySnapshotState) -> Manifest | None:
+        if state.reference is None:
+            return None
+        return self.parts.repository.snapshots.find(state.reference).manifest
+
+    def _look(self, session: Session, harvest: "_Harvest") -> None:
+        """Verify the audit chain in the snapshot's own transaction."""
+        harvest.report = self.parts.chain.live(session)
+
+    def _roles(
+        self, tools: ClientTools, open_shelf: OpenShelf, harvest: "_Harvest"
+    ) -> tuple[StoredPart, ...]:
+        try:
+            return dump_role_statements(
+                tools=tools, dsn=self.parts.servers.privileged, shelf=open_shelf()
+            )
+        except (ClientToolFailed, ClientToolsMissing) as error:
+            harvest.warnings.append(f"roles are not in the snapshot: {error.message}")
+            self.parts.emit(Warned(message=harvest.warnings[-1], hint=error.hint))
+            return ()
+
+
+class _Harvest:
+    """What an attempt has gathered so far; what it stored is written down from time to time."""
+
+    def __init__(self, work: SnapshotWriting) -> None:
+        self._work = work
+        self._waiting: list[StoredPart] = []
+        self._written = time.monotonic()
+        self.report: AuditReport | None = None
+        self.warnings: list[str] = []
+
+    def add(self, _table: TableFrames, frame: FramePart) -> None:
+        """Take note of a frame that was stored."""
+        self._waiting += frame.parts
+        if time.monotonic() - self._written >= _PARTIAL_AFTER_S:
+            self._write()
+
+    def write_quietly(self) -> None:
+        """Write down what is left, on the way out of a failure that matters more."""
+        with suppress(AlexandriaError):
+            self._write()
+
+    def _write(self) -> None:
+        self._work.partials.write(self._waiting)
+        self._waiting, self._written = [], time.monotonic()
+
+
+def new_snapshot_id(application: str, now: datetime) -> str:
+    """Return an id such as `alexandria-ee-20261123T120000Z-k3x9`: UTC, then chance."""
+    chance = "".join(secrets.choice(_ALPHABET) for _ in range(4))
+    return f"{application}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{chance}"
+
+
+def _is_committed(repository: Repository, state: RepositorySnapshotState) -> bool:
+    """Tell whether an attempt before a crash got as far as the manifest."""
+    try:
+        return repository.snapshots.find(state.snapshot).manifest is not None
+    except SnapshotMissing:
+        return False
+
+
+def _told(
+    state: RepositorySnapshotState, manifest: Manifest, copied: CopiedDatabase, harvest: _Harvest
+) -> RepositorySnapshotState:
+    frames = [f for t in manifest.tables if t.framed for f in t.framed.frames]
+    read = sum(frame.taken_from is None for frame in frames)
+    return state.model_copy(
+        update={
+            "objection": copied.objection,
+            "tables": len(manifest.tables),
+            "rows": manifest.rows,
+            "read_bytes": copied.read_bytes,
+            "new_bytes": copied.new_bytes,
+            "bytes": stored_bytes(manifest),
+            "frames_read": read,
+            "frames_taken": len(frames) - read,
+            "chain": chain_seen(harvest.report),
+        }
+    )
+
+
+def _said(state: RepositorySnapshotState) -> str:
+    said = f"{state.tables} tables, {state.rows:,} rows; {state.frames_read:,} frames read, "
+    said += f"{state.frames_taken:,} taken over"
+    return said + (f"; audit: {state.chain.summary}" if state.chain else "")

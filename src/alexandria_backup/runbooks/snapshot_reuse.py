@@ -1,0 +1,71 @@
+"""What earlier snapshots and interrupted attempts have stored, and whether it may be used again."""
+
+import random
+from collections.abc import Iterator
+
+from alexandria_backup.errors import SnapshotDamaged, StorageError, WrongKey
+from alexandria_backup.repository.layout import SNAPSHOTS, Kind, parse
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import StoredPart
+from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.repository.opened import Repository
+from alexandria_backup.repository.writing import SnapshotWriting
+
+
+def newest_reference(
+    repository: Repository, *, application: str, database_oid: int
+) -> Manifest | None:
+    """Return the newest snapshot of this very database that may be compared with.
+
+    One that all current recipients can read, and whose manifest can be believed; damaged ones are
+    passed over. Raises StorageError where the listing fails.
+    """
+    current = {str(recipient) for recipient in repository.recipients}
+    for manifest in _newest_first(repository, application):
+        same = manifest.database.oid == database_oid and manifest.origin is not None
+        if same and current <= set(manifest.recipients):
+            # Sealed objects in a repository that is not encrypted any more would stay sealed.
+            return manifest if bool(current) == bool(manifest.recipients) else None
+    return None
+
+
+def known_parts(reference: Manifest | None, work: SnapshotWriting) -> tuple[StoredPart, ...]:
+    """Return what is stored already, for rows that are read without having changed.
+
+    Parts of the reference and of interrupted attempts whose objects are there and may be relied on.
+    """
+    earlier = reference.stored_parts() if reference is not None else ()
+    parts = {part.raw_digest: part for part in earlier if work.usable(part)}
+    return tuple((parts | work.known).values())
+
+
+class Objections:
+    """Why a stored part may not be taken over: asked of each, and some are read again."""
+
+    def __init__(self, work: SnapshotWriting, shelf: ObjectShelf, reread_share: float) -> None:
+        self._work = work
+        self._shelf = shelf
+        self._share = reread_share
+
+    def __call__(self, part: StoredPart) -> str | None:
+        """Return the reason; None where there is none. Raises StorageError."""
+        if not self._work.usable(part):
+            return "its object is missing, was found bad, or is about to be removed"
+        # A sample for each snapshot, so that damage at rest is found before a restore finds it.
+        if random.random() < self._share and not self._shelf.is_intact(part):  # noqa: S311
+            return "its object is damaged"
+        return None
+
+
+def _newest_first(repository: Repository, application: str) -> Iterator[Manifest]:
+    """Give manifests by the time in their ids, newest first; few are read."""
+    names = [parse(info.name) for info in repository.store.list(SNAPSHOTS)]
+    ids = [name.key for name in names if name.kind is Kind.MANIFEST]
+    own = [key for key in ids if key.startswith(f"{application}-")]
+    for key in sorted(own, key=lambda key: key.rsplit("-", 2)[1:], reverse=True):
+        try:
+            entry = repository.snapshots.find(key)
+        except (SnapshotDamaged, WrongKey, StorageError):
+            continue
+        if entry.manifest is not None and entry.manifest.application == application:
+            yield entry.manifest
