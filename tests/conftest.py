@@ -26,8 +26,12 @@ from tls_support import self_signed
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.secret import Secret
 
-#: What a test run may not inherit from whoever starts it.
-_FOREIGN = ("PG", "ALEXANDRIA_", "AWS_", "AZURE_", "GOOGLE_", "KUBE", "VAULT_")
+#: What a test run may not inherit from whoever starts it. The last one makes every process that a
+#: test starts compile all that it imports.
+_FOREIGN = (
+    *("PG", "ALEXANDRIA_", "AWS_", "AZURE_", "GOOGLE_", "KUBE", "VAULT_"),
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 #: Fast and small; nothing that is lost with the machine matters here.
 SERVER_SETTINGS = {

@@ -118,7 +118,17 @@ def _exists(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Tell whether only its parent's question is missing; in a container nobody may ever ask."""
+    try:
+        # Behind the last bracket, since the program's name may hold some: the state's letter.
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def running(folder: ApplicationFolder) -> int | None:
