@@ -24,6 +24,7 @@ from psycopg import sql
 from alexandria_backup.cli.main import invoke
 from alexandria_backup.events import Emit, Event
 from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.repository.making import make_repository
 from alexandria_backup.wiring.wiring import Wiring
 
 CHINOOK_TABLES = 11
@@ -95,6 +96,12 @@ start_command = ["/bin/sh", "-c", "echo start >> {log}"]
 """,
             encoding="utf-8",
         )
+
+    def make_repository(self) -> None:
+        """Make the folder of snapshots a repository, with the keys of the settings."""
+        rooms = self.wiring().rooms
+        assert rooms.repository is not None
+        make_repository(rooms.repository, rooms.keys, rooms.pins)
 
     def write_secret(self, name: str, text: str) -> Path:
         path = self.folder / name

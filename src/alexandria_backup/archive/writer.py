@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 from alexandria_backup.archive.body_writer import BodyWriter, Item
 from alexandria_backup.archive.compression import StoredBodies, codec_for, segments
@@ -33,6 +33,18 @@ from alexandria_backup.errors import SnapshotDamaged
 #: What ends the rows of a table: the line `\.` and two empty ones.
 TRAILER: Final = b"\\.\n\n\n"
 _NO_COMPRESSORS: Final[Mapping[Compression, Callable[[bytes], bytes]]] = MappingProxyType({})
+
+
+class SeekableFile(Protocol):
+    """A file that can be gone back in, such as a `BinaryIO`."""
+
+    def write(self, data: bytes, /) -> int:
+        """Write all of `data`."""
+        ...
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place, counted from the beginning."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,18 +99,26 @@ class ArchiveWriter:
         yield self._head({})
         yield from gathered(item for item in self._data() if isinstance(item, bytes))
 
-    def write_to(self, file: BinaryIO) -> int:
-        """Write the archive with offsets into an empty file that can seek; return its size."""
+    def write_to(self, file: SeekableFile) -> int:
+        """Write the archive with offsets into an empty file; return its size in bytes."""
+        head = self._head({})
+        file.write(head)
+        size = len(head)
         offsets: dict[int, int] = {}
-        size = file.write(self._head({}))
-        for item in self._data():
-            if isinstance(item, bytes):
-                size += file.write(item)
-            else:
-                offsets[item.dump_id] = size
+
+        def data() -> Iterator[bytes]:
+            nonlocal size
+            for item in self._data():
+                if isinstance(item, bytes):
+                    size += len(item)
+                    yield item
+                else:
+                    offsets[item.dump_id] = size
+
+        for piece in gathered(data()):
+            file.write(piece)
         file.seek(0)
         file.write(self._head(offsets))
-        file.seek(0, os.SEEK_END)
         return size
 
     def _head(self, offsets: Mapping[int, int]) -> bytes:

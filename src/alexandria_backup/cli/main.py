@@ -23,6 +23,7 @@ from alexandria_backup.cli import (
     run_resume,
     run_show,
     snapshot_create,
+    snapshot_export,
     snapshot_list,
     snapshot_show,
     snapshot_verify,
@@ -48,6 +49,7 @@ app.command("doctor")(doctor.command)
 app.command("restore")(restore.command)
 app.command("rollback")(rollback.command)
 snapshot.command("create")(snapshot_create.command)
+snapshot.command("export")(snapshot_export.command)
 snapshot.command("list")(snapshot_list.command)
 snapshot.command("show")(snapshot_show.command)
 snapshot.command("verify")(snapshot_verify.command)

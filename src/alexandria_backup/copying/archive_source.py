@@ -4,13 +4,22 @@ Whoever verifies, loads or exports an archive asks a source for it, and does not
 a file or is put together from a repository's parts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
+from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.archive.toc import Compression
+from alexandria_backup.archive.writer import ArchiveWriter
 from alexandria_backup.errors import ObjectMissing, SnapshotMissing
+from alexandria_backup.sealing.compression import archive_decompressor, compress
 from alexandria_backup.storage.store import ObjectStore
+
+#: Compressions that need a codec from outside the standard library.
+DECOMPRESSORS: Final = {Compression.ZSTD: archive_decompressor}
+COMPRESSORS: Final = {Compression.ZSTD: compress}
 
 
 class ArchiveSource(Protocol):
@@ -33,7 +42,7 @@ class ArchiveSource(Protocol):
         """Return how many bytes there are, at least about; raises SnapshotMissing, StorageError."""
         ...
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """Yield the archive from front to back, in chunks cut anywhere.
 
         Raises SnapshotMissing or SnapshotDamaged where it is not there or not whole, StorageError
@@ -43,6 +52,15 @@ class ArchiveSource(Protocol):
 
     def local_path(self) -> Path | None:
         """Return the file that it is on this machine; None where it is none."""
+        ...
+
+    def writer(
+        self, *, compression: Compression, format_minor: int | None
+    ) -> AbstractContextManager[ArchiveWriter]:
+        """Give what writes the archive in another form; None keeps the version.
+
+        Raises PrecheckRefused where it cannot be written so, and else what `chunks` raises.
+        """
         ...
 
 
@@ -62,7 +80,7 @@ class StoredFile:
             raise SnapshotMissing(f"`{self.name}` is not in `{self.store.url}`")
         return info.size
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """Read the object."""
         try:
             yield from self.store.read(self.name)
@@ -74,3 +92,16 @@ class StoredFile:
     def local_path(self) -> Path | None:
         """Ask the store."""
         return self.store.local_path(self.name)
+
+    @contextmanager
+    def writer(
+        self, *, compression: Compression, format_minor: int | None
+    ) -> Iterator[ArchiveWriter]:
+        """Read the object once more, as the writer asks for it."""
+        with closing(self.chunks()) as chunks:
+            yield ArchiveWriter(
+                ArchiveReader(chunks, decompressors=DECOMPRESSORS),
+                compression=compression,
+                format_minor=format_minor,
+                compressors=COMPRESSORS,
+            )

@@ -10,16 +10,12 @@ from dataclasses import dataclass
 from alexandria_backup.archive.contents import ArchiveContents, RowSink, TableContents, survey
 from alexandria_backup.archive.encodings import decode
 from alexandria_backup.archive.reader import ArchiveReader
-from alexandria_backup.archive.toc import ArchiveHeader, Compression, TocEntry
-from alexandria_backup.copying.archive_source import ArchiveSource
+from alexandria_backup.archive.toc import ArchiveHeader, TocEntry
+from alexandria_backup.copying.archive_source import DECOMPRESSORS, ArchiveSource
 from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.proof import ExpectedTable
 from alexandria_backup.events import Emit
-from alexandria_backup.sealing.compression import archive_decompressor
 from alexandria_backup.sealing.digests import RowDigest, Sha256Tee
-
-#: Compressions that need a codec from outside the standard library.
-_DECOMPRESSORS = {Compression.ZSTD: archive_decompressor}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +78,7 @@ def read_chunks(
 ) -> ReadArchive:
     """Read an archive that comes in chunks, cut anywhere, to its end; see `read_archive`."""
     tee = Sha256Tee(chunks)
-    reader = ArchiveReader(tee, decompressors=_DECOMPRESSORS)
+    reader = ArchiveReader(tee, decompressors=DECOMPRESSORS)
     contents = survey(reader, digest=RowDigest, watch=_in_utf8(watch, reader.encoding))
     return ReadArchive(
         bytes=tee.size,

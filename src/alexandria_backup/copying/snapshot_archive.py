@@ -5,16 +5,16 @@ read, the others can read. Every part is checked before a byte of it goes on; ro
 against the manifest as they pass.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
 
 from alexandria_backup.archive.injection import FramedTable, places_by_oid
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import Compression
 from alexandria_backup.archive.writer import ArchiveWriter
+from alexandria_backup.copying.archive_source import COMPRESSORS
 from alexandria_backup.copying.part_queue import PartReaders
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.manifest import Manifest
@@ -26,11 +26,8 @@ from alexandria_backup.repository.manifest_parts import (
     TablePart,
 )
 from alexandria_backup.repository.objects import ObjectShelf, OpenedPart
-from alexandria_backup.sealing.compression import compress
 from alexandria_backup.sealing.digests import Sha256Tee
 from alexandria_backup.sealing.encryption import Identity
-
-_COMPRESSORS: Final = {Compression.ZSTD: compress}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +82,7 @@ class SnapshotArchive:
         framed = (part for table in self._framed() for part in table.parts)
         return self.archive.bytes + sum(part.raw_bytes for part in framed)
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """Yield the archive, uncompressed, from front to back.
 
         Raises SnapshotDamaged, which names the object or the table, where anything is not what the
@@ -115,7 +112,7 @@ class SnapshotArchive:
                 [table.written_from(opened) for table in tables],
                 compression=compression,
                 format_minor=format_minor,
-                compressors=_COMPRESSORS,
+                compressors=COMPRESSORS,
             )
 
     def _base(self, readers: PartReaders) -> Iterator[bytes]:

@@ -1,9 +1,12 @@
 """Where a runbook finds snapshots: a folder of files, or a repository."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from alexandria_backup.archive.toc import Compression
+from alexandria_backup.archive.writer import ArchiveWriter
 from alexandria_backup.copying.archive_source import ArchiveSource, StoredFile
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.errors import SnapshotDamaged
@@ -103,7 +106,18 @@ class Leased:
     def local_path(self) -> None:
         """Return None: it is no file."""
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes]:
         """Read it; LockedByAnotherRun where it is being removed."""
         with self.repository.reading(self.archive.name):
             yield from self.archive.chunks()
+
+    @contextmanager
+    def writer(
+        self, *, compression: Compression, format_minor: int | None
+    ) -> Iterator[ArchiveWriter]:
+        """Read it in another form; LockedByAnotherRun where it is being removed."""
+        with (
+            self.repository.reading(self.archive.name),
+            self.archive.writer(compression=compression, format_minor=format_minor) as writer,
+        ):
+            yield writer

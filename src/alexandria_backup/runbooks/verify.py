@@ -51,7 +51,7 @@ def verify_snapshot(
         not_verified.append(f"`{entry.id}` has no manifest: nobody says what it should hold")
     else:
         vouch_for(entry, read)
-        _compare(entry.manifest, read)
+        compare_with_manifest(entry.manifest, read)
     return Verdict(
         snapshot=entry.id,
         verdict="as recorded" if entry.manifest else "whole, and no manifest to compare with",
@@ -81,8 +81,11 @@ def vouch_for(entry: SnapshotEntry, read: ReadArchive) -> None:
         )
 
 
-def _compare(manifest: Manifest, read: ReadArchive) -> None:
-    """Compare the contents: the same bytes must mean the same rows to this version, too."""
+def compare_with_manifest(manifest: Manifest, read: ReadArchive) -> None:
+    """Raise SnapshotDamaged where an archive holds other rows than a manifest says.
+
+    The same bytes must mean the same rows to this version, too.
+    """
     recorded = {(t.schema_name, t.name): t for t in manifest.tables}
     found = {(t.schema, t.name): t for t in read.expected_tables()}
     differ = [

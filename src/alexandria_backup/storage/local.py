@@ -4,31 +4,19 @@ A file is written as `<name>.<random>.part` beside its target, synced, given its
 overwriting, and the folder is synced. A killed run leaves its `.part`, which no listing shows.
 """
 
-import errno
 import os
-import secrets
 import shlex
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 
-from alexandria_backup.errors import (
-    ObjectExists,
-    ObjectMissing,
-    StorageError,
-    StoreDenied,
-    StoreFull,
-)
-from alexandria_backup.storage.placing import place, sync_folder
-from alexandria_backup.storage.store import (
-    PART_SUFFIX,
-    ObjectInfo,
-    check_name,
-    check_prefix,
-    is_name,
-)
+from alexandria_backup.errors import ObjectMissing, StorageError
+from alexandria_backup.storage.local_errors import translated
+from alexandria_backup.storage.new_file import NewFile, new_file
+from alexandria_backup.storage.placing import sync_folder
+from alexandria_backup.storage.store import ObjectInfo, check_name, check_prefix, is_name
 
 _CHUNK = 1024 * 1024
 
@@ -56,24 +44,19 @@ class LocalStore:
         expected_size: int | None = None,  # noqa: ARG002 - files have no parts
     ) -> int:
         """See `ObjectStore.put_stream`."""
-        target = self._path(name)
-        part = target.with_name(f"{target.name[:48]}.{secrets.token_hex(6)}{PART_SUFFIX}")
-        with _translated(f"`{target}` could not be written"):
-            if os.path.lexists(target):
-                raise ObjectExists(f"`{target}` exists already")
-            _make_folder(target.parent)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            size = _fill(descriptor, chunks, target)
-            with _translated(f"`{target}` could not be written"):
-                place(part, target)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
-        with _translated(f"`{target}` is stored, but may not survive a power cut"):
-            sync_folder(target.parent)
+        size = 0
+        with new_file(self._path(name)) as file:
+            for chunk in chunks:
+                size += file.write(chunk)
         return size
+
+    def put_seekable(self, name: str, write: Callable[[NewFile], int]) -> int:
+        """Store an object as `put_stream` does, but let `write` go back in what it has written.
+
+        Returns what `write` returns.
+        """
+        with new_file(self._path(name)) as file:
+            return write(file)
 
     def get(self, name: str) -> bytes:
         """See `ObjectStore.get`."""
@@ -82,7 +65,7 @@ class LocalStore:
     def read(self, name: str) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
         path = self._path(name)
-        with _translated(f"`{path}` could not be read", absent=ObjectMissing):
+        with translated(f"`{path}` could not be read", absent=ObjectMissing):
             # Looked at before it is opened: opening a named pipe would wait for its writer.
             size = _regular_size(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -100,7 +83,7 @@ class LocalStore:
         """See `ObjectStore.head`."""
         path = self._path(name)
         try:
-            with _translated(f"`{path}` could not be examined", absent=ObjectMissing):
+            with translated(f"`{path}` could not be examined", absent=ObjectMissing):
                 status = path.stat()
         except ObjectMissing:
             return None
@@ -131,7 +114,7 @@ class LocalStore:
         """See `ObjectStore.delete`."""
         path = self._path(name)
         what = f"`{path}` could not be removed"
-        with suppress(ObjectMissing), _translated(what, absent=ObjectMissing):
+        with suppress(ObjectMissing), translated(what, absent=ObjectMissing):
             path.unlink()
             sync_folder(path.parent)
 
@@ -144,7 +127,7 @@ class LocalStore:
         folder = self._root
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
-        with _translated(f"the free space of `{folder}` could not be read"):
+        with translated(f"the free space of `{folder}` could not be read"):
             status = os.statvfs(folder)
         return status.f_bavail * status.f_frsize
 
@@ -155,7 +138,7 @@ class LocalStore:
     def _identity(self) -> tuple[int, int]:
         """Tell this folder from the empty one that appears when its disk is unmounted."""
         try:
-            with _translated(f"`{self._root}` could not be examined", absent=ObjectMissing):
+            with translated(f"`{self._root}` could not be examined", absent=ObjectMissing):
                 status = self._root.stat()
         except ObjectMissing as error:
             raise StorageError(
@@ -169,7 +152,7 @@ class LocalStore:
         path = self._root / folder
         what = f"the folder `{path}` could not be listed"
         try:
-            with _translated(what, absent=ObjectMissing), os.scandir(path) as found:
+            with translated(what, absent=ObjectMissing), os.scandir(path) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except ObjectMissing:
             return
@@ -179,34 +162,8 @@ class LocalStore:
                 yield name, entry
 
 
-def _make_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-        sync_folder(folder.parent)
-
-
-def _fill(descriptor: int, chunks: Iterable[bytes], target: Path) -> int:
-    """Write `chunks`, sync and close; errors of `chunks` itself are not ours to translate."""
-    size = 0
-    try:
-        for chunk in chunks:
-            rest = memoryview(chunk).cast("B")
-            size += len(rest)
-            with _translated(f"`{target}` could not be written"):
-                while rest:
-                    rest = rest[os.write(descriptor, rest) :]
-        with _translated(f"`{target}` could not be written"):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return size
-
-
 def _read(descriptor: int, path: Path) -> bytes:
-    with _translated(f"`{path}` could not be read"):
+    with translated(f"`{path}` could not be read"):
         return os.read(descriptor, _CHUNK)
 
 
@@ -219,7 +176,7 @@ def _regular_size(path: Path) -> int:
 
 def _regular_info(name: str, entry: os.DirEntry[str]) -> ObjectInfo | None:
     try:
-        with _translated(f"`{entry.path}` could not be examined", absent=ObjectMissing):
+        with translated(f"`{entry.path}` could not be examined", absent=ObjectMissing):
             status = entry.stat()
     except ObjectMissing:
         return None  # removed since the folder was read, or a link that leads nowhere
@@ -229,33 +186,3 @@ def _regular_info(name: str, entry: os.DirEntry[str]) -> ObjectInfo | None:
 def _info(name: str, status: os.stat_result) -> ObjectInfo:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     return ObjectInfo(name=name, size=status.st_size, modified=modified)
-
-
-#: What an error number means to the caller; everything else is a plain `StorageError`.
-_MEANINGS: dict[int, type[StorageError]] = {
-    errno.EEXIST: ObjectExists,
-    errno.ENOSPC: StoreFull,
-    errno.EDQUOT: StoreFull,
-    errno.EACCES: StoreDenied,
-    errno.EPERM: StoreDenied,
-    errno.EROFS: StoreDenied,
-}
-
-_HINTS: dict[type[StorageError], str] = {
-    StoreFull: "df -h   # free space there, or choose another place",
-    StoreDenied: "id   # this user needs the right to read and write there",
-}
-
-
-@contextmanager
-def _translated(what: str, *, absent: type[StorageError] = StorageError) -> Iterator[None]:
-    """Translate `OSError`; `absent` is what a missing path means, which depends on the verb."""
-    try:
-        yield
-    except OSError as error:
-        number = error.errno or errno.EIO
-        missing = number in {errno.ENOENT, errno.ENOTDIR}
-        reason = os.strerror(number)
-        meaning = absent if missing else _MEANINGS.get(number, StorageError)
-        said = f"{what}: {reason[:1].lower()}{reason[1:]}"
-        raise meaning(said, hint=_HINTS.get(meaning)) from error

@@ -102,6 +102,11 @@ class Rooms:
         """Open the store at a path or URL; raises SettingsInvalid for what is neither."""
         return open_retrying(location, emit=self.emit)
 
+    def folder(self, location: str) -> LocalStore | None:
+        """Return the store of a folder of this machine, which nothing wraps; None for a URL."""
+        opened = open_store(location)
+        return opened if isinstance(opened, LocalStore) else None
+
     @cached_property
     def repository(self) -> ObjectStore | None:
         """The store of the settings; None where none is set."""

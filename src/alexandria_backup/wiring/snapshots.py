@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from alexandria_backup.archive.toc import Compression
 from alexandria_backup.copying.copy_out import OpenShelf
 from alexandria_backup.errors import RepositoryInvalid, UsageError
 from alexandria_backup.postgres.markers import has_markers
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.repository.file_snapshots import ARCHIVE_SUFFIX
 from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.manifest_parts import SnapshotKind, StoredPart
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
 from alexandria_backup.runbooks import repository_snapshot as copying
 from alexandria_backup.runbooks import snapshot as snapshotting
+from alexandria_backup.runbooks.export import Exported, ExportRequest, export_snapshot
 from alexandria_backup.runbooks.procedure import Procedure
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
@@ -115,6 +118,24 @@ class Snapshots:
         return verify_snapshot(
             entry, place.archive(entry.archive), self.rooms.chain, self.rooms.emit
         )
+
+    def export(
+        self, name: str, *, file: str, compression: Compression, format_minor: int | None
+    ) -> Exported:
+        """Write a snapshot as one archive into `file`: a path, a folder, a URL or a prefix."""
+        location, archive = self.places.locate(name)
+        place = self.places.place(location)
+        entry = place.find(archive)
+        target_store, target_name = target(file)
+        request = ExportRequest(
+            entry=entry,
+            archive=place.archive(entry.archive),
+            store=self.rooms.folder(target_store) or self.rooms.store(target_store),
+            name=target_name or f"{entry.id}{ARCHIVE_SUFFIX}",
+            compression=compression,
+            format_minor=format_minor,
+        )
+        return export_snapshot(request, self.rooms.emit)
 
     def _runbook(self, location: str | None) -> Runbook[snapshotting.SnapshotState]:
         return snapshotting.snapshot_runbook(
