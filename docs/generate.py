@@ -15,7 +15,7 @@ from types import ModuleType
 import typer
 
 from alexandria_backup import errors, events
-from alexandria_backup.cli.main import app
+from alexandria_backup.cli.main import application
 from alexandria_backup.errors import AlexandriaError, ExitCode
 from alexandria_backup.events import Event
 from alexandria_backup.settings.description import describe
@@ -51,7 +51,7 @@ class Command:
 
 def commands() -> tuple[Command, ...]:
     """Return the program itself and every command that does something, in the order of the help."""
-    return tuple(_commands(typer.main.get_command(app), PROGRAM))
+    return tuple(_commands(typer.main.get_command(application()), PROGRAM))
 
 
 def error_classes() -> tuple[type[AlexandriaError], ...]:

@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1, BUILT_IN
 from alexandria_backup.cli.invocation import Invocation
-from alexandria_backup.cli.main import app
+from alexandria_backup.cli.main import application
 from alexandria_backup.errors import ExitCode
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks.transition import Phase, Transition
@@ -58,7 +58,7 @@ def test_the_reference_is_what_the_code_says_now(name: str) -> None:
 def test_every_command_and_option_is_in_the_reference() -> None:
     text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## `([^`]+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
-    found = dict(_all_commands(typer.main.get_command(app), "alexandria"))
+    found = dict(_all_commands(typer.main.get_command(application()), "alexandria"))
     assert len(found) > 10
     for name, parameters in found.items():
         for parameter in parameters:
@@ -173,7 +173,7 @@ def _words(line: str) -> list[str]:
 
 def _parse(words: list[str]) -> None:
     """Parse a command line to its end, as the program does, and run nothing."""
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     name, parent = "alexandria", None
     if not words or words == ["--version"]:
         return

@@ -8,8 +8,7 @@ from rich.table import Table
 
 from alexandria_backup.cli.amounts import amount, duration
 from alexandria_backup.cli.invocation import Json, invocation_of
-from alexandria_backup.demo.outcome import Outcome
-from alexandria_backup.demo.story import DEFAULT_ROWS, tell
+from alexandria_backup.demo.outcome import DEFAULT_ROWS, Outcome
 
 
 def command(
@@ -22,6 +21,9 @@ def command(
     json: Json = False,
 ) -> None:
     """Write, snapshot, break, verify, restore, roll back: with real servers and real work."""
+    # Here, since it imports every room: `--help` needs none of them.
+    from alexandria_backup.demo.story import tell  # noqa: PLC0415
+
     invocation = invocation_of(context)
     invocation.json = json
     outcome = tell(rows=rows, keep=keep, emit=invocation.emit)

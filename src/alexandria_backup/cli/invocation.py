@@ -4,13 +4,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from alexandria_backup.cli.renderers import JsonRenderer, Renderer, TextRenderer
 from alexandria_backup.events import Event, Warned
-from alexandria_backup.wiring.wiring import Wiring
+
+if TYPE_CHECKING:
+    from alexandria_backup.wiring.wiring import Wiring
 
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON: one document, or one line per event.")
@@ -59,8 +61,11 @@ class Invocation:
             # The terminal or the pipe is gone. The work goes on, and the journal tells of it.
             self._gone = True
 
-    def wiring(self, *, json: bool = False, dsn_file: Path | None = None) -> Wiring:
+    def wiring(self, *, json: bool = False, dsn_file: Path | None = None) -> "Wiring":
         """Load the settings and return what builds the rooms' objects from them."""
+        # Here, since it imports every room: `--help` needs none of them.
+        from alexandria_backup.wiring.wiring import Wiring  # noqa: PLC0415
+
         self.json = json
         return Wiring.load(
             config=self.config,

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -11,54 +12,22 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import Abort, TyperException
 
-from alexandria_backup.cli import (
-    audit_verify,
-    demo,
-    doctor,
-    restore,
-    rollback,
-    run_abort,
-    run_accept,
-    run_list,
-    run_resume,
-    run_show,
-    snapshot_create,
-    snapshot_export,
-    snapshot_list,
-    snapshot_show,
-    snapshot_verify,
-)
+from alexandria_backup.cli.commands import COMMANDS, add_commands, needed
 from alexandria_backup.cli.invocation import Invocation, invocation_of
 from alexandria_backup.errors import AlexandriaError, ExitCode, Interrupted, UsageError
 
-app = typer.Typer(
-    help="Backup and restore for applications on PostgreSQL: planned, resumable, proved.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=True,
-)
-snapshot = typer.Typer(help="Take, list and check snapshots.", no_args_is_help=True)
-run = typer.Typer(help="Look at runs; resume, abort or accept them.", no_args_is_help=True)
-audit = typer.Typer(help="Check the application's audit chain.", no_args_is_help=True)
-app.add_typer(snapshot, name="snapshot")
-app.add_typer(run, name="run")
-app.add_typer(audit, name="audit")
 
-app.command("demo")(demo.command)
-app.command("doctor")(doctor.command)
-app.command("restore")(restore.command)
-app.command("rollback")(rollback.command)
-snapshot.command("create")(snapshot_create.command)
-snapshot.command("export")(snapshot_export.command)
-snapshot.command("list")(snapshot_list.command)
-snapshot.command("show")(snapshot_show.command)
-snapshot.command("verify")(snapshot_verify.command)
-run.command("list")(run_list.command)
-run.command("show")(run_show.command)
-run.command("resume")(run_resume.command)
-run.command("abort")(run_abort.command)
-run.command("accept")(run_accept.command)
-audit.command("verify")(audit_verify.command)
+def application(wanted: Sequence[tuple[str, ...]] = tuple(COMMANDS)) -> typer.Typer:
+    """Return the program with these commands, by default with all."""
+    app = typer.Typer(
+        help="Backup and restore for applications on PostgreSQL: planned, resumable, proved.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=True,
+    )
+    app.callback()(_options)
+    add_commands(app, wanted)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -67,7 +36,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     context: typer.Context,
     config: Annotated[
@@ -106,7 +74,8 @@ def invoke(arguments: list[str]) -> int:
     wants_json = "--json" in arguments
     invocation = Invocation(environ=os.environ, cwd=Path.cwd(), json=wants_json)
     try:
-        ended = typer.main.get_command(app)(args=arguments, obj=invocation, standalone_mode=False)
+        program = typer.main.get_command(application(needed(arguments)))
+        ended = program(args=arguments, obj=invocation, standalone_mode=False)
         # What a command returns is nothing, or what typer makes of Ctrl-C: 130.
         if ended == ExitCode.INTERRUPTED:
             return _report(invocation, Interrupted("interrupted"))

@@ -1,6 +1,10 @@
 """What the demo has shown: each scene, what it took, and what came of it."""
 
 from dataclasses import dataclass
+from typing import Final
+
+#: How many rows are written, unless the operator says otherwise.
+DEFAULT_ROWS: Final = 200_000
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,6 @@ from alexandria_backup.runbooks.doctor import Status
 from alexandria_backup.secret import Secret
 from alexandria_backup.wiring.wiring import Wiring
 
-DEFAULT_ROWS = 200_000
 #: The application's role and database: an ordinary role, as in production.
 _ROLE = "alexandria"
 _WRITES_PER_SECOND = 20.0
