@@ -87,7 +87,7 @@ class Progress(Event):
     done: int
     #: None where it cannot be known.
     total: int | None
-    #: `bytes` or `rows`.
+    #: `bytes`, `rows`, `objects` or `seconds`.
     unit: str
 
 

@@ -52,6 +52,27 @@ def surroundings(folder: Path, environ: dict[str, str]) -> Iterator[None]:
                 signal.signal(name, handler)
 
 
+def run_program(
+    folder: Path,
+    config: Path,
+    arguments: Sequence[str],
+    *,
+    typed: str | None = None,
+    environ: dict[str, str] | None = None,
+) -> Ended:
+    """Run the program in this process, from its entry point to its exit code."""
+    out, err = io.StringIO(), io.StringIO()
+    given = io.StringIO(typed or "")
+    with (
+        surroundings(folder, environ or {}),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        patch.object(sys, "stdin", given),
+    ):
+        code = invoke(["--config", str(config), *arguments])
+    return Ended(returncode=int(code), stdout=out.getvalue(), stderr=err.getvalue())
+
+
 @dataclass(kw_only=True)
 class Site:
     """One database on one server, and the settings of whoever works on it."""
@@ -130,16 +151,7 @@ start_command = ["/bin/sh", "-c", "echo start >> {log}"]
 
         `site.run("snapshot", "create")`; `process` does the same in a process of its own.
         """
-        out, err = io.StringIO(), io.StringIO()
-        given = io.StringIO(typed or "")
-        with (
-            surroundings(self.folder, environ or {}),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            patch.object(sys, "stdin", given),
-        ):
-            code = invoke(["--config", str(self.config), *arguments])
-        return Ended(returncode=int(code), stdout=out.getvalue(), stderr=err.getvalue())
+        return run_program(self.folder, self.config, arguments, typed=typed, environ=environ)
 
     def process(
         self, *arguments: str, environ: dict[str, str] | None = None

@@ -14,6 +14,7 @@ import typer
 GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "snapshot": "Take, list and check snapshots.",
+        "repository": "Make a repository; look at it, check it.",
         "run": "Look at runs; resume, abort or accept them.",
         "audit": "Check the application's audit chain.",
     }
@@ -31,6 +32,11 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
         ("snapshot", "list"): "snapshot_list",
         ("snapshot", "show"): "snapshot_show",
         ("snapshot", "verify"): "snapshot_verify",
+        ("snapshot", "delete"): "snapshot_delete",
+        ("snapshot", "prune"): "snapshot_prune",
+        ("repository", "init"): "repository_init",
+        ("repository", "info"): "repository_info",
+        ("repository", "check"): "repository_check",
         ("run", "list"): "run_list",
         ("run", "show"): "run_show",
         ("run", "resume"): "run_resume",

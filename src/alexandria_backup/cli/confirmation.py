@@ -72,6 +72,11 @@ def confirm_accept(invocation: Invocation, *, yes: bool) -> Callable[[AcceptStat
     return confirm
 
 
+def confirm_word(expected: str, what: str, *, yes: bool) -> None:
+    """Ask for a word before something that is not a run; raises Interrupted or UsageError."""
+    _ask(expected, what, yes=yes)
+
+
 def restore_lines(state: RestoreState) -> list[str]:
     """Return what an operator must know before a restore: the snapshot, its age, what is lost."""
     source = state.source

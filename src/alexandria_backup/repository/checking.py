@@ -161,7 +161,7 @@ def _ledger(repository: Repository, seen: _Seen) -> Iterator[Finding]:
         yield Finding(
             severity=Severity.ERROR, code="ledger-damaged", about="ledger/", message=problem
         )
-    for head in repository.forgotten({*ledger.entries}):
+    for head in repository.lost_heads():
         yield Finding(
             severity=Severity.ERROR,
             code="ledger-cut",

@@ -74,15 +74,17 @@ def record(
     entry: SnapshotEntry,
     examination: Examination,
     bad: tuple[Bad, ...],
+    *,
+    problem: str | None = None,
     details: dict[str, str] | None = None,
 ) -> bool:
     """Sign and keep what an examination found; False where this machine has no key to sign with.
 
-    Also for `verify --deep` and for drills: `bad` are the objects that were missing or damaged.
+    Also for `verify --deep` and for drills: `bad` are the objects that were missing or damaged, and
+    `problem` is what was wrong otherwise. It was good where there is neither.
     """
     if entry.document is None:
         return False
-    problem = None
     if bad:
         more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
         problem = f"object `{object_name(bad[0].object)}` {bad[0].problem}{more}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from alexandria_backup.errors import LockedByAnotherRun, RepositoryInvalid, StoreDenied
 from alexandria_backup.repository.description import Description, read_description
+from alexandria_backup.repository.layout import LEDGER, parse
 from alexandria_backup.repository.leases import Purpose, held
 from alexandria_backup.repository.ledger import Ledger
 from alexandria_backup.repository.objects import PartSealing
@@ -117,9 +118,13 @@ class Repository:
         """Keep the ledger's heads on this machine, so that a loss of the newest entries shows."""
         self.pins.write(pinned(self.store.url, self.id, self.recipients, self.trusted, heads))
 
-    def forgotten(self, known: set[str]) -> tuple[str, ...]:
-        """Return the heads that this machine remembers and that are not among `known`."""
-        return tuple(head for head in self.settled.pin.heads if head not in known)
+    def lost_heads(self) -> tuple[str, ...]:
+        """Return the heads that this machine remembers and that the store does not list."""
+        remembered = self.settled.pin.heads
+        if not remembered:
+            return ()
+        listed = {parse(info.name).key for info in self.store.list(LEDGER)}
+        return tuple(head for head in remembered if head not in listed)
 
 
 def open_repository(store: ObjectStore, keys: Keys, pins: Pins) -> Repository:

@@ -6,9 +6,10 @@ from hashlib import sha256
 from alexandria_backup.errors import ObjectMissing, StorageError, StoreUnreachable
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.examining import Bad, record
+from alexandria_backup.repository.examining import Bad, missing_objects, record
 from alexandria_backup.repository.findings import Finding, Severity
 from alexandria_backup.repository.layout import object_name, parse
+from alexandria_backup.repository.objects import objects_present
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.results import Examination
 
@@ -46,6 +47,21 @@ def rehash(
     return findings, len(present)
 
 
+def damaged_objects(repository: Repository, entry: SnapshotEntry) -> tuple[Bad, ...]:
+    """Read every object of one snapshot; return those that are missing or damaged."""
+    if entry.manifest is None:
+        return ()
+    bad = {
+        one.object: one
+        for one in missing_objects(entry.manifest, objects_present(repository.store))
+    }
+    for digest in {part.object for part in entry.manifest.stored_parts()} - bad.keys():
+        problem = _damage(repository, object_name(digest))
+        if problem is not None:
+            bad[digest] = Bad(object=digest, problem=problem)
+    return tuple(bad.values())
+
+
 def _keep(repository: Repository, entries: Sequence[SnapshotEntry], bad: Mapping[str, str]) -> None:
     for entry in entries:
         parts = entry.manifest.stored_parts() if entry.manifest else ()
@@ -66,7 +82,11 @@ def _damage(repository: Repository, name: str) -> str | None:
         raise
     except StorageError as error:
         return error.message
-    return None if digest.hexdigest() == parse(name).key else "its SHA-256 is not its name"
+    return (
+        None
+        if digest.hexdigest() == parse(name).key
+        else "was altered: its SHA-256 is not its name"
+    )
 
 
 def _users(entries: Sequence[SnapshotEntry]) -> Mapping[str, list[str]]:

@@ -163,6 +163,28 @@ class SnapshotSettings(Section):
     )
 
 
+class PruneSettings(Section):
+    """What `snapshot prune` keeps: of each kind of each database, whatever any rule says."""
+
+    keep_last: Count = Field(3, ge=0, description="How many of the newest are kept.")
+    keep_hourly: Count = Field(
+        0, ge=0, description="Of how many of the newest hours that have one, the last is kept."
+    )
+    keep_daily: Count = Field(14, ge=0, description="The same for days, in UTC.")
+    keep_weekly: Count = Field(8, ge=0, description="The same for weeks, which begin on Mondays.")
+    keep_monthly: Count = Field(12, ge=0, description="The same for months.")
+    keep_yearly: Count = Field(0, ge=0, description="The same for years.")
+    keep_within_days: Count | None = Field(
+        None, ge=0, description="All that are no older than so many days are kept."
+    )
+    grace_s: Seconds = Field(
+        120.0,
+        ge=0,
+        description="Seconds between saying what will be removed and removing it, in which a "
+        "snapshot that is being taken elsewhere can be seen.",
+    )
+
+
 def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where journals are kept: below XDG_STATE_HOME, or as root in /var/lib."""
     home = environ.get("XDG_STATE_HOME")
@@ -213,6 +235,7 @@ class Settings(BaseSettings):
     signing: SigningSettings = SigningSettings()
     encryption: EncryptionSettings = EncryptionSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
+    prune: PruneSettings = PruneSettings()
 
     @classmethod
     def settings_customise_sources(

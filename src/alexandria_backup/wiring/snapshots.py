@@ -17,7 +17,9 @@ from alexandria_backup.repository.manifest_parts import SnapshotKind, StoredPart
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
 from alexandria_backup.runbooks import repository_snapshot as copying
 from alexandria_backup.runbooks import snapshot as snapshotting
+from alexandria_backup.runbooks.deep_verify import verify_deep
 from alexandria_backup.runbooks.export import Exported, ExportRequest, export_snapshot
+from alexandria_backup.runbooks.places import RepositoryPlace
 from alexandria_backup.runbooks.procedure import Procedure
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
@@ -115,9 +117,15 @@ class Snapshots:
         location, archive = self.places.locate(name)
         place = self.places.place(location)
         entry = place.find(archive)
-        return verify_snapshot(
-            entry, place.archive(entry.archive), self.rooms.chain, self.rooms.emit
-        )
+        source, chain, emit = place.archive(entry.archive), self.rooms.chain, self.rooms.emit
+        if isinstance(place, RepositoryPlace):
+            return verify_deep(place.repository, entry, source, chain, emit)
+        return verify_snapshot(entry, source, chain, emit)
+
+    def is_file(self, name: str) -> bool:
+        """Tell whether a name means a file of the paper recipe, not a repository's snapshot."""
+        location, _ = self.places.locate(name)
+        return not isinstance(self.places.place(location), RepositoryPlace)
 
     def export(
         self, name: str, *, file: str, compression: Compression, format_minor: int | None

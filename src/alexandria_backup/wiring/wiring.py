@@ -11,6 +11,7 @@ from alexandria_backup.settings.loading import load
 from alexandria_backup.wiring.audits import Audits
 from alexandria_backup.wiring.doctor import doctor_parts
 from alexandria_backup.wiring.places import Places
+from alexandria_backup.wiring.repositories import Repositories
 from alexandria_backup.wiring.restores import Restores
 from alexandria_backup.wiring.rooms import Rooms
 from alexandria_backup.wiring.runs import Runs
@@ -56,6 +57,11 @@ class Wiring:
     def snapshots(self) -> Snapshots:
         """Taking snapshots, looking at them, reading them back."""
         return Snapshots(rooms=self.rooms, places=self.places)
+
+    @cached_property
+    def repositories(self) -> Repositories:
+        """Making, checking and pruning the repository."""
+        return Repositories(self.rooms, self.places)
 
     @cached_property
     def restores(self) -> Restores:
