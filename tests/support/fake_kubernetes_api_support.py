@@ -154,7 +154,7 @@ class _Handler(Handler):
             return
         items = [
             item
-            for item in self.cluster.list(plural, labels)
+            for item in self.cluster.all(plural, labels)
             if not field or item["metadata"]["name"] == field
         ]
         self.answer(200, _list(plural, items))

@@ -109,7 +109,7 @@ class FakeCluster:
                 raise Missing(name)
             return copy.deepcopy(self.objects[plural, name])
 
-    def list(self, plural: str, labels: dict[str, str] | None = None) -> list[Object]:
+    def all(self, plural: str, labels: dict[str, str] | None = None) -> list[Object]:
         with self.changed:
             if plural in self.absent:
                 raise Missing(plural)
@@ -202,13 +202,13 @@ class FakeCluster:
         """Do what controllers and kubelets do, one step of it."""
         self.actor(self)
         for plural in ("deployments", "statefulsets"):
-            for workload in self.list(plural):
+            for workload in self.all(plural):
                 self._reconcile(plural, workload)
 
     def _reconcile(self, plural: str, workload: Object) -> None:
         name = workload["metadata"]["name"]
         labels = workload["spec"]["selector"]["matchLabels"]
-        pods = self.list("pods", labels)
+        pods = self._active(labels)
         alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         wanted = workload["spec"]["replicas"]
         for _ in range(wanted - len(alive)):
@@ -217,9 +217,14 @@ class FakeCluster:
             change = {"metadata": {"deletionTimestamp": "2026-11-23T12:00:01Z"}}
             self.patch("pods", pod["metadata"]["name"], change)
             self._age[pod["metadata"]["name"]] = 0
-        for pod in self.list("pods", labels):
+        for pod in self._active(labels):
             self._age_pod(pod)
         self._report(plural, name, labels)
+
+    def _active(self, labels: Object) -> list[Object]:
+        """Those whose processes have not all ended; others lie there until somebody sweeps."""
+        over = {"Succeeded", "Failed"}
+        return [p for p in self.all("pods", labels) if p["status"]["phase"] not in over]
 
     def _make_pod(self, pod: str, labels: Object) -> None:
         self._age[pod] = 0
@@ -242,7 +247,7 @@ class FakeCluster:
 
     def _report(self, plural: str, name: str, labels: Object) -> None:
         workload = self.get(plural, name)
-        pods = [p for p in self.list("pods", labels) if "deletionTimestamp" not in p["metadata"]]
+        pods = [p for p in self._active(labels) if "deletionTimestamp" not in p["metadata"]]
         ready = sum({"type": "Ready", "status": "True"} in p["status"]["conditions"] for p in pods)
         status = {
             "observedGeneration": workload["metadata"]["generation"],

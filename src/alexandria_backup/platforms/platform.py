@@ -6,6 +6,7 @@ and both verbs may be called twice.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 
@@ -38,6 +39,15 @@ class StopRecord:
     caution: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """Something that the operator had better do before the application is stopped."""
+
+    message: str
+    #: The command that does it.
+    command: str
+
+
 class Platform(Protocol):
     """Stop and start the application. Every verb may be called twice; none prints or prompts."""
 
@@ -63,6 +73,13 @@ class Platform(Protocol):
         """Raise `PlatformRefused` if `stop` or `start` could not work now; changes nothing."""
         ...
 
+    def advice(self) -> tuple[Advice, ...]:
+        """Return what the operator had better do before a stop; only reads.
+
+        Raises `PlatformRefused`.
+        """
+        ...
+
     def stop(self) -> StopRecord:
         """Stop the application, wait until it is, and return what `start` needs.
 
@@ -72,10 +89,25 @@ class Platform(Protocol):
         """
         ...
 
-    def start(self, record: StopRecord) -> None:
-        """Start what `stop` stopped; does not wait until it is ready (see `readiness.py`).
+    def confirm_stopped(self, record: StopRecord) -> None:
+        """Raise `PlatformRefused` if what `stop` stopped was started again by somebody else.
 
-        What did not run before is not started. An application that runs already is left so.
+        Where the platform cannot know, nothing is raised: the fence is the lock.
+        """
+        ...
+
+    def start(self, record: StopRecord) -> None:
+        """Start what `stop` stopped, as it was.
+
+        A platform that knows whether its instances run waits for that; whether the application
+        serves is asked by `readiness.py`. What did not run before is not started. An application
+        that runs already is left so. Raises `PlatformRefused`, or `ApplicationNotReady`.
+        """
+        ...
+
+    def log_since(self, began: datetime) -> str | None:
+        """Return what the application has said since then, or None where that cannot be known.
+
         Raises `PlatformRefused`.
         """
         ...

@@ -12,11 +12,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from shutil import which
 from typing import IO
 
 from alexandria_backup.errors import PlatformRefused
-from alexandria_backup.platforms.platform import StopRecord
+from alexandria_backup.platforms.platform import Advice, StopRecord
 
 #: How much of a failed command's output goes into the error.
 TAIL_CHARACTERS = 600
@@ -81,6 +82,10 @@ class UnmanagedPlatform:
             if command is not None:
                 _check_program(command)
 
+    def advice(self) -> tuple[Advice, ...]:
+        """Return nothing: nobody that we know of starts it behind our back."""
+        return ()
+
     def stop(self) -> StopRecord:
         """Run `stop_command`; without one, say in the record that nothing was stopped."""
         if self.stop_command is None:
@@ -89,6 +94,13 @@ class UnmanagedPlatform:
             )
         _run(self.stop_command, timeout_s=self.timeout_s)
         return StopRecord(platform=self.name, was_running=None, stopped=True)
+
+    def confirm_stopped(self, record: StopRecord) -> None:
+        """Raise nothing: whether it runs is not known here."""
+
+    def log_since(self, began: datetime) -> str | None:  # noqa: ARG002 - the port's form
+        """Return None: where its log is, is not known here."""
+        return None
 
     def start(self, record: StopRecord) -> None:
         """Run `start_command` if `record` says that we stopped the application."""

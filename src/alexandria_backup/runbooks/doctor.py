@@ -276,6 +276,13 @@ def _chain(parts: DoctorParts, session: Session) -> Iterator[Finding]:
 def _application(parts: DoctorParts) -> Iterator[Finding]:
     application = parts.application()
     application.platform.check()
+    for advice in application.platform.advice():
+        yield Finding(
+            name="application",
+            status=Status.WARNING,
+            message=advice.message,
+            hint=advice.command,
+        )
     managed = application.platform.managed
     how = "can be stopped and started" if managed else "is not stopped by us: the fence is the lock"
     if application.probe is None:

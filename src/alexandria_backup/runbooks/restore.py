@@ -61,10 +61,17 @@ class _Switch:
     def of(cls, parts: RestoreParts) -> "_Switch":
         return cls(
             stop=StopApplication(application=parts.application, emit=parts.emit),
-            fence=Fence(servers=parts.servers, patience_s=parts.fence_patience_s),
+            fence=Fence(
+                application=parts.application,
+                servers=parts.servers,
+                patience_s=parts.fence_patience_s,
+            ),
             swap=Swap(servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit),
             start=StartApplication(
-                application=parts.application, servers=parts.servers, emit=parts.emit
+                application=parts.application,
+                servers=parts.servers,
+                checks=parts.checks,
+                emit=parts.emit,
             ),
         )
 

@@ -47,7 +47,12 @@ from alexandria_backup.runbooks.places import SnapshotPlace
 from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
-from alexandria_backup.runbooks.switch import Application, DatabaseRef, license_before
+from alexandria_backup.runbooks.switch import (
+    Application,
+    DatabaseRef,
+    license_before,
+    warn_of_the_platform,
+)
 from alexandria_backup.runbooks.verify import vouch_for
 
 #: Format versions 1.x of archives, newest first, and the first version that reads each.
@@ -201,7 +206,7 @@ class Check(ReadingStep):
         for warning in warnings:
             self.parts.emit(Warned(message=warning))
         if request.to_database is None:
-            self.parts.application.platform.check()
+            warn_of_the_platform(self.parts.application, self.parts.emit)
         if request.stop_first and not self.parts.application.platform.managed:
             raise UsageError(
                 "`--stop-first` needs something to stop the application with",

@@ -31,6 +31,7 @@ from alexandria_backup.runbooks.switch import (
     SwitchState,
     license_before,
     usable,
+    warn_of_the_platform,
 )
 
 NAME = "rollback"
@@ -67,7 +68,11 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
             FindKept(parts=parts),
             CheckSwitch(parts=parts),
             StopApplication(application=parts.application, emit=parts.emit),
-            Fence(servers=parts.servers, patience_s=parts.fence_patience_s),
+            Fence(
+                application=parts.application,
+                servers=parts.servers,
+                patience_s=parts.fence_patience_s,
+            ),
             swap,
             StartApplication(application=parts.application, servers=parts.servers, emit=parts.emit),
         ),
@@ -160,5 +165,5 @@ class CheckSwitch(ReadingStep):
             rights.refuse_missing_rights(role_facts(maintenance), maintenance, state.target)
             prechecks.refuse_prepared_transactions(maintenance, state.target)
             rights.refuse_foreign_sessions(maintenance, state.target)
-        self.parts.application.platform.check()
+        warn_of_the_platform(self.parts.application, self.parts.emit)
         return Done(state, "nothing forbids it")

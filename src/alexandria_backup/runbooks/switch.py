@@ -4,18 +4,23 @@
 commit point. Each step reads from the server whether it has happened: names and OIDs are the truth.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from alexandria_backup.errors import (
     AlexandriaError,
+    PlatformRefused,
     PrecheckRefused,
     ProofFailed,
     RestoreStopped,
+    StatementFailed,
 )
 from alexandria_backup.events import Emit, Note, Warned
+from alexandria_backup.platforms.integrity_log import integrity_warnings
 from alexandria_backup.platforms.license import LicenseReport
 from alexandria_backup.platforms.platform import Platform, StopRecord
 from alexandria_backup.platforms.readiness import ReadinessProbe
@@ -141,6 +146,7 @@ class Fence(Generic[S]):
     name: ClassVar[str] = "fence"
     changes: ClassVar[bool] = True
 
+    application: Application
     servers: Servers
     patience_s: float
 
@@ -176,6 +182,9 @@ class Fence(Generic[S]):
                     for one in sorted(enabled):
                         live.execute(f"alter subscription {quote_identifier(one)} disable")
             fence(maintenance, name, patience=self.patience_s)
+        if state.stopped is not None and state.stopped.stopped:
+            # Long may have passed since the stop; nobody swaps under an application that runs.
+            self.application.platform.confirm_stopped(state.stopped)
         found = tuple(sorted({*state.subscriptions, *enabled}))
         return Done(state.model_copy(update={"subscriptions": found}), "no session left")
 
@@ -311,6 +320,8 @@ class StartApplication(Generic[S]):
     application: Application
     servers: Servers
     emit: Emit
+    #: Statements that return true if the data that the application has now are good.
+    checks: tuple[str, ...] = ()
 
     def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
         """Say how the platform starts it and what is asked then."""
@@ -326,23 +337,59 @@ class StartApplication(Generic[S]):
         return Explanation(sentence=self.application.platform.explain_start(), commands=commands)
 
     def do(self, state: S) -> Done[S]:
-        """Start it, wait for `/ready`, compare `/license` with before."""
+        """Start it, wait for `/ready`, compare `/license`, run the checks, read the log."""
         self._refuse_superseded(state)
-        platform = self.application.platform
+        platform, began = self.application.platform, datetime.now(UTC)
         platform.start(
             state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
         )
+        warnings, result = self._serves(state)
+        warnings += (*self._failed_checks(state), *self._doubts(began))
+        for warning in warnings:
+            self.emit(Warned(message=warning))
+        found = state.model_copy(update={"warnings": (*state.warnings, *warnings)})
+        return Done(found, result)
+
+    def _serves(self, state: S) -> tuple[tuple[str, ...], str]:
+        """Return what is to be warned of, and what the application says of itself."""
         probe = self.application.probe
         if probe is None:
             self.emit(Note(message="`[application] url` is not set, so `/ready` was not asked"))
-            return Done(state, "not asked whether it is ready")
+            return (), "not asked whether it is ready"
         report = probe.wait_ready(patience_s=self.application.patience_s)
         said = probe.license()
-        if state.license is not None and said != state.license:
-            warning = f"`/license` changed: {_license(state.license)} before, {_license(said)} now"
-            self.emit(Warned(message=warning))
-            state = state.model_copy(update={"warnings": (*state.warnings, warning)})
-        return Done(state, f"`/ready` 200 after {report.seconds:.1f} s, licence {_license(said)}")
+        result = f"`/ready` 200 after {report.seconds:.1f} s, licence {_license(said)}"
+        if state.license is None or said == state.license:
+            return (), result
+        return (
+            f"`/license` changed: {_license(state.license)} before, {_license(said)} now",
+        ), result
+
+    def _failed_checks(self, state: S) -> Iterator[str]:
+        """Ask the checks of the database that the application has now."""
+        if not self.checks:
+            return
+        try:
+            with self.servers.session(state.target, "checks") as session:
+                for statement in self.checks:
+                    if session.value(statement) is not True:
+                        yield f"with the application running, `{statement}` did not return true"
+        except StatementFailed as error:
+            yield f"with the application running, a check failed: {error.message}"
+
+    def _doubts(self, began: datetime) -> Iterator[str]:
+        """Look for doubts about the audit chain in what the application has said since then."""
+        try:
+            log = self.application.platform.log_since(began)
+        except PlatformRefused as error:
+            yield f"the application's log was not read: {error.message}"
+            return
+        found = integrity_warnings(log or "")
+        if found:
+            yield (
+                f"{len(found)} lines of the application's log doubt the audit chain, "
+                f"the first: {found[0]}"
+            )
 
     def undo(self, state: S) -> S:
         """Stop it, so that the databases can be swapped back."""
@@ -380,6 +427,13 @@ def _now(
 def usable(facts: DatabaseFacts, comment: str | None) -> DatabaseFacts:
     """Return the facts of a database that is to be used again: open, and with its own comment."""
     return replace(facts, comment=comment, allow_connections=True)
+
+
+def warn_of_the_platform(application: Application, emit: Emit) -> None:
+    """Raise PlatformRefused where a stop or a start could not work; pass advice on."""
+    application.platform.check()
+    for advice in application.platform.advice():
+        emit(Warned(message=advice.message, hint=advice.command))
 
 
 def license_before(application: Application) -> LicenseReport | None:

@@ -23,6 +23,7 @@ from alexandria_backup.settings.types import (
     Keys,
     Location,
     Percent,
+    PlatformName,
     Seconds,
     Statements,
     UserPath,
@@ -72,6 +73,12 @@ class ApplicationSettings(Section):
         "alexandria-ee",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
         description="Its name: snapshots are named after it, and `latest` is per application.",
+    )
+    platform: PlatformName = Field(
+        PlatformName.AUTO,
+        description="What runs it: `kubernetes`, or `unmanaged`, which leaves it to the two "
+        "commands below, or to nobody. `auto`: `unmanaged` where a command is set, `kubernetes` "
+        "where the DSN comes from its Secret or `[kubernetes] workloads` is set.",
     )
     url: str | None = Field(
         None, description="Where it answers `/ready` and `/license`, such as `https://host:8443`."

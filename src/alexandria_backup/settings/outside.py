@@ -1,9 +1,12 @@
 """What stands around the application: the cluster it may run in, and where its secrets are."""
 
+from typing import Annotated
+
 from pydantic import Field
+from pydantic_settings import NoDecode
 
 from alexandria_backup.settings.section import Section
-from alexandria_backup.settings.types import Seconds, UserPath, VaultAuth
+from alexandria_backup.settings.types import Seconds, UserPath, VaultAuth, Words
 
 _NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 
@@ -32,6 +35,15 @@ class KubernetesSettings(Section):
     )
     key: str = Field(
         "database-dsn", pattern=r"^[A-Za-z0-9._-]+$", description="The key of that Secret."
+    )
+    workloads: Annotated[Words, NoDecode] = Field(
+        (),
+        description="What is scaled to 0 for a restore, such as `deployment/alexandria-api`; "
+        "default: every Deployment and StatefulSet with the label "
+        "`app.kubernetes.io/instance` of `[application] name`.",
+    )
+    stop_timeout_s: Seconds = Field(
+        180.0, gt=0, description="Seconds to wait until the last pod is gone."
     )
     timeout_s: Seconds = Field(
         10.0, gt=0, description="Seconds to wait for one answer of the cluster."

@@ -21,6 +21,14 @@ class KeyEncoding(StrEnum):
     BASE64 = "base64"
 
 
+class PlatformName(StrEnum):
+    """What runs the application."""
+
+    AUTO = "auto"
+    KUBERNETES = "kubernetes"
+    UNMANAGED = "unmanaged"
+
+
 class VaultAuth(StrEnum):
     """How to log in to Vault."""
 

@@ -17,8 +17,12 @@ from alexandria_backup.credentials.vault.login import (
 from alexandria_backup.credentials.vault.source import VaultPlace, VaultSource
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.events import Emit
+from alexandria_backup.platforms.kubernetes.platform import KubernetesPlatform
+from alexandria_backup.platforms.platform import Platform
+from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
+from alexandria_backup.settings.model import Settings
 from alexandria_backup.settings.outside import KubernetesSettings, VaultSettings
-from alexandria_backup.settings.types import VaultAuth
+from alexandria_backup.settings.types import PlatformName, VaultAuth
 
 
 def cluster(settings: KubernetesSettings, namespace: str | None) -> Cluster:
@@ -43,6 +47,29 @@ def secret_source(
         key=settings.key,
         named=named or bool({"secret", "key"} & settings.model_fields_set),
         emit=emit,
+    )
+
+
+def platform(settings: Settings, found: Cluster, *, from_secret: bool) -> Platform:
+    """Return what runs the application; `from_secret`: its DSN came out of the cluster."""
+    application, kubernetes = settings.application, settings.kubernetes
+    chosen = application.platform
+    if chosen is PlatformName.AUTO:
+        commands = application.stop_command or application.start_command
+        clustered = not commands and (from_secret or bool(kubernetes.workloads))
+        chosen = PlatformName.KUBERNETES if clustered else PlatformName.UNMANAGED
+    if chosen is PlatformName.KUBERNETES:
+        return KubernetesPlatform(
+            cluster=found,
+            workloads=kubernetes.workloads,
+            selector=f"app.kubernetes.io/instance={application.name}",
+            stop_patience_s=kubernetes.stop_timeout_s,
+            start_patience_s=application.ready_timeout_s,
+        )
+    return UnmanagedPlatform(
+        stop_command=application.stop_command,
+        start_command=application.start_command,
+        timeout_s=application.command_timeout_s,
     )
 
 

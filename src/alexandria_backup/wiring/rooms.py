@@ -16,7 +16,6 @@ from alexandria_backup.credentials.source import FoundDsn, find_dsn
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.events import Emit, discard
 from alexandria_backup.platforms.readiness import ReadinessProbe
-from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
 from alexandria_backup.postgres.connect import Timeouts
 from alexandria_backup.repository.opened import Repository, is_repository, open_repository
@@ -31,7 +30,7 @@ from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.storage.locate import is_missing_folder, open_store
 from alexandria_backup.storage.retry import RetryingStore
 from alexandria_backup.storage.store import ObjectStore
-from alexandria_backup.wiring.outside import cluster, secret_source, vault_source
+from alexandria_backup.wiring.outside import cluster, platform, secret_source, vault_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +87,13 @@ class Rooms:
         """The application and what runs it."""
         settings = self.settings.application
         probe = ReadinessProbe(url=settings.url, ca_file=settings.ca_file) if settings.url else None
+        kubernetes = self.settings.kubernetes
+        secret = secret_source(kubernetes, self.cluster, self.emit, named=True)
         return Application(
-            platform=UnmanagedPlatform(
-                stop_command=settings.stop_command,
-                start_command=settings.start_command,
-                timeout_s=settings.command_timeout_s,
+            platform=platform(
+                self.settings,
+                self.cluster,
+                from_secret=self.found_dsn.source == secret.name,
             ),
             probe=probe,
             patience_s=settings.ready_timeout_s,

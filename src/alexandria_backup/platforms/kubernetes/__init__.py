@@ -1,0 +1,1 @@
+"""An application that Kubernetes runs."""
