@@ -128,6 +128,25 @@ def test_a_restore_that_is_killed_before_it_could_say_so_ends_well(
     check_restore(new_site(server16), seq, moment, ending)
 
 
+@pytest.mark.parametrize(
+    ("seq", "moment", "ending"),
+    [
+        (9, "after", "resume"),
+        (10, "after", "abort"),
+        *(
+            pytest.param(seq, moment, ending, marks=pytest.mark.campaign)
+            for seq, moment in points(_RESTORE_TRANSITIONS, ("before", "after"))
+            for ending in ("resume", "abort")
+        ),
+    ],
+)
+def test_a_restore_from_a_repository_that_is_killed_ends_well(
+    site: Site, seq: int, moment: str, ending: str
+) -> None:
+    site.make_repository()
+    check_restore(site, seq, moment, ending)
+
+
 @pytest.mark.parametrize("ending", ["resume", "abort"])
 @pytest.mark.parametrize("session", [6, 8, 10, 12, 15, 17])
 def test_a_restore_that_is_killed_inside_a_step_ends_well(

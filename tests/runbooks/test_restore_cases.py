@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from oracle_support import Good, brought_back, snapshot, wreck
+from oracle_support import Good, brought_back, keep_in_frames, snapshot, wreck
 from psycopg import sql
 from site_support import CHINOOK_TABLES, Site, new_role
 
@@ -36,6 +36,14 @@ def create(site: Site, *scripts: str) -> None:
         connection.execute("CREATE SCHEMA shop")
         for script in scripts:
             connection.execute(script)
+
+
+@pytest.fixture(params=["files", pytest.param("repository", marks=pytest.mark.campaign)])
+def site(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site that keeps files, or a repository with each table in frames of its own."""
+    if request.param == "repository":
+        keep_in_frames(site, monkeypatch)
+    return site
 
 
 def drop_shop(site: Site) -> None:

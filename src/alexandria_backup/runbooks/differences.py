@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from alexandria_backup.errors import ConnectionLost, StatementFailed
 from alexandria_backup.postgres.catalog import TableFacts, row_count, tables
 from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.markers import SCHEMA
 from alexandria_backup.runbooks.restore_state import GivenUp
 
 #: Tables above this size are estimated: a person waits for the answer, and it is no proof.
@@ -53,7 +54,8 @@ def differences(
     """Return the tables whose number of rows will change, those that lose most first.
 
     `after` holds the rows that each table will have, under `schema.name`, and None where nobody
-    knows; a table that it does not hold will be gone.
+    knows; a table that it does not hold will be gone. What this program keeps for itself in a
+    database is left out: nobody gives it up.
     """
     found = [
         GivenUp(table=label, live=now.rows, estimated=now.estimated, snapshot=after.get(label))
@@ -67,7 +69,8 @@ def differences(
             for label, rows in after.items()
             if label not in live and rows is not None
         ]
-    return tuple(sorted(found, key=_loss, reverse=True))
+    theirs = (item for item in found if not item.table.startswith(f"{SCHEMA}."))
+    return tuple(sorted(theirs, key=_loss, reverse=True))
 
 
 def _loss(item: GivenUp) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from alexandria_backup.archive.toc import Compression
 from alexandria_backup.archive.writer import ArchiveWriter
@@ -11,9 +11,18 @@ from alexandria_backup.copying.archive_source import ArchiveSource, StoredFile
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.file_snapshots import FileSnapshots
+from alexandria_backup.repository.file_snapshots import ARCHIVE_SUFFIX, FileSnapshots
 from alexandria_backup.repository.objects import ObjectShelf
 from alexandria_backup.repository.opened import Repository
+from alexandria_backup.runbooks.step import shell
+
+
+class AsFile(NamedTuple):
+    """An archive as a file, for the equivalent commands of a plan."""
+
+    #: What fetches or makes it; empty where it is one.
+    commands: tuple[str, ...]
+    file: str
 
 
 class SnapshotPlace(Protocol):
@@ -30,6 +39,10 @@ class SnapshotPlace(Protocol):
 
     def archive(self, name: str) -> ArchiveSource:
         """Return the archive that an entry names as its own."""
+        ...
+
+    def as_file(self, name: str) -> AsFile:
+        """Return how a person would come by the same archive as a file."""
         ...
 
 
@@ -51,6 +64,10 @@ class FilePlace:
     def archive(self, name: str) -> ArchiveSource:
         """Return the file."""
         return StoredFile(store=self.snapshots.store, name=name)
+
+    def as_file(self, name: str) -> AsFile:
+        """Return the file itself."""
+        return AsFile((), name)
 
 
 @dataclass(frozen=True)
@@ -80,6 +97,11 @@ class RepositoryPlace:
             identities=self.repository.keys.identities,
         )
         return Leased(archive=archive, repository=self.repository)
+
+    def as_file(self, name: str) -> AsFile:
+        """Return an export."""
+        file = f"{name}{ARCHIVE_SUFFIX}"
+        return AsFile((shell("alexandria", "snapshot", "export", name, file),), file)
 
 
 @dataclass(frozen=True, kw_only=True)

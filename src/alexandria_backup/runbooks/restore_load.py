@@ -125,7 +125,7 @@ class Load:
                     f"--jobs={state.request.jobs}",
                     *owner,
                     f"--dbname={name}",
-                    state.request.archive,
+                    self.parts.place.as_file(state.request.archive).file,
                 ),
                 shell("psql", f"--dbname={name}", "-c", "analyze"),
             ),
@@ -290,11 +290,10 @@ class Finish:
 
     def explain(self, state: RestoreState) -> Explanation:
         """Say what comes last."""
+        file = self.parts.place.as_file(state.request.archive).file
         return Explanation(
             sentence="create event triggers and subscriptions; subscriptions stay disabled",
-            commands=(
-                f"pg_restore --use-list=… --dbname='{state.target}' {state.request.archive}",
-            ),
+            commands=(f"pg_restore --use-list=… --dbname='{state.target}' {file}",),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:

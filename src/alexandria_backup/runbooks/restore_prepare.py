@@ -100,12 +100,14 @@ class Find(ReadingStep):
 
     def explain(self, state: RestoreState) -> Explanation:
         """Name the archive and the database."""
-        request = state.request
+        name = state.request.archive
+        archive = self.parts.place.as_file(name)
         return Explanation(
-            sentence=f"read `{request.archive}` in full and compare it with `{state.target}`",
+            sentence=f"read `{name}` in full and compare it with `{state.target}`",
             commands=(
-                shell("sha256sum", request.archive),
-                shell("pg_restore", "--file=/dev/null", request.archive),
+                *archive.commands,
+                shell("sha256sum", archive.file),
+                shell("pg_restore", "--file=/dev/null", archive.file),
             ),
         )
 

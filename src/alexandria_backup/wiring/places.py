@@ -61,11 +61,17 @@ class Places:
         if name == "latest":
             entry = self.latest()
             warn_of_newer(self.snapshots(), entry, self.rooms.emit)
-            return self.snapshots().store.url, entry.archive
+            return self._located(entry)
         if "/" in name or Path(name).is_file():
             # A folder is no snapshot, and who looks for one in it can say more about it.
             return _absolute(split_location(name.rstrip("/") or name))
-        return self.snapshots().store.url, self.snapshots().find(name).archive
+        return self._located(self.snapshots().find(name))
+
+    def _located(self, entry: SnapshotEntry) -> tuple[str, str]:
+        """Return where an entry of the repository is found again."""
+        snapshots = self.snapshots()
+        of_files = isinstance(snapshots, FileSnapshots)
+        return snapshots.store.url, entry.archive if of_files else entry.id
 
 
 def _reading_shelf(repository: Repository) -> ObjectShelf:
