@@ -1,8 +1,8 @@
 """Leases: whoever reads or writes a repository says so, and a prune leaves it alone.
 
 A lease is an object that is put anew before it grows old; its age is counted by the store's own
-clock, so that no machine's clock matters. Presence alone counts, and nothing in it is believed: a
-reader without a signing key must be able to hold one, and a forged one can only delay a prune.
+clock, so that no machine's clock matters. A reader without a signing key must be able to hold one;
+so none is signed, and a forged one can only delay a prune.
 """
 
 import os
@@ -24,6 +24,7 @@ from alexandria_backup.errors import (
 )
 from alexandria_backup.repository.description import RepositoryId
 from alexandria_backup.repository.documents import Form
+from alexandria_backup.repository.holders import is_known_dead, own_mark
 from alexandria_backup.repository.layout import LEASES, Kind, lease_name, parse
 from alexandria_backup.repository.manifest_parts import Count, Instant, Part, PlainName
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore
@@ -57,6 +58,8 @@ class LeaseDocument(Part):
     at: Instant
     host: str
     pid: Count
+    #: Of `holders.own_mark`.
+    process: str | None
 
 
 _FORM: Final = Form(role="lease", model=LeaseDocument, version=1, largest=1 << 16)
@@ -75,7 +78,8 @@ class Held:
     @property
     def is_live(self) -> bool:
         """Tell whether its holder may still be at work."""
-        return self.age <= LIFETIME
+        known_dead = self.document is not None and is_known_dead(self.document.process)
+        return self.age <= LIFETIME and not known_dead
 
     def may_be(self, *purposes: Purpose) -> bool:
         """Tell whether somebody may still be at work for one of these purposes.
@@ -121,6 +125,7 @@ class Lease:
             at=datetime.now(UTC),
             host=socket.gethostname(),
             pid=os.getpid(),
+            process=own_mark(),
         )
         with self._lock:
             name = lease_name(str(uuid4()))
