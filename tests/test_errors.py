@@ -106,7 +106,7 @@ class TestValues:
     def test_it_says_its_message(self, kind: type[AlexandriaError]) -> None:
         error = kind("`x` failed", hint="do y")
         assert (str(error), error.message, error.hint) == ("`x` failed", "`x` failed", "do y")
-        assert kind("`x` failed").hint is None
+        assert kind("`x` failed").hint == kind.usual_hint
 
     @pytest.mark.parametrize("kind", ALL)
     def test_it_comes_whole_out_of_another_process(self, kind: type[AlexandriaError]) -> None:

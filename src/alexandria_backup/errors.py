@@ -101,11 +101,13 @@ class AlexandriaError(Exception):
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
     #: A stable identifier for scripts and for the documentation.
     code: ClassVar[str] = "failed"
+    #: What to do where whoever raises knows nothing better.
+    usual_hint: ClassVar[str | None] = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     def __str__(self) -> str:
         return self.message
@@ -289,6 +291,7 @@ class ArchiveDamaged(SnapshotDamaged):
     """A file is not a whole, readable archive of pg_dump's custom format."""
 
     code = "archive-damaged"
+    usual_hint = "get the whole file again, or use another snapshot"
 
 
 class ManifestInvalid(SnapshotDamaged):

@@ -353,3 +353,8 @@ def test_a_bomb_is_read_in_flat_memory(craft: Any, algorithm: int) -> None:
         assert tracemalloc.get_traced_memory()[1] < 16_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_whatever_is_damaged_there_is_something_to_do() -> None:
+    assert ArchiveDamaged("no more than that").hint == ArchiveDamaged.usual_hint
+    assert ArchiveDamaged("more than that", hint="look").hint == "look"

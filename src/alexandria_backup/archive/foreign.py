@@ -19,7 +19,7 @@ _BY_WAY_OF: Final = (
 _LOAD_SCRIPT: Final = _BY_WAY_OF.format(load="psql -v ON_ERROR_STOP=1 -d scratch -f FILE")
 _LOAD_DUMP: Final = _BY_WAY_OF.format(load="pg_restore --exit-on-error -d scratch FILE")
 _LOAD_CLUSTER: Final = "psql -d postgres -f FILE   # it holds roles and several databases"
-_FETCH_AGAIN: Final = "get the whole file again, or use another snapshot"
+_FETCH_AGAIN: Final = ArchiveDamaged.usual_hint or ""
 
 #: Beginning, what it is, what to do next.
 _BEGINNINGS: Final = (

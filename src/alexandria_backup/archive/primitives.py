@@ -100,7 +100,6 @@ class ByteReader:
                 raise ArchiveDamaged(
                     f"the archive is cut off at byte {self.offset}: "
                     f"{size} more bytes of {what} were expected",
-                    hint="get the whole file again, or use another snapshot",
                 )
             start = self._at
             self._at = min(start + min(size, PIECE_BYTES), len(self._buffer))

@@ -226,7 +226,6 @@ class ArchiveReader:
             raise self._source.damaged(
                 f"the file ends without the data of {_named(missing)}, and "
                 f"{len(self._waiting)} blocks in all are missing",
-                hint="get the whole file again, or use another snapshot",
             )
 
     def _next_block(self) -> DataBlock:
