@@ -25,7 +25,7 @@ from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.switch import Application
+from alexandria_backup.runbooks.switch_application import Application
 from alexandria_backup.storage.store import ObjectStore
 
 #: A dump is between these shares of the raw tables: the paper runbook's experience.

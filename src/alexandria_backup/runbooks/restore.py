@@ -16,7 +16,8 @@ from alexandria_backup.runbooks.restore_prepare import (
 )
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Runbook, Step
-from alexandria_backup.runbooks.switch import Fence, StartApplication, StopApplication, Swap
+from alexandria_backup.runbooks.switch_application import StartApplication, StopApplication
+from alexandria_backup.runbooks.switch_databases import Fence, Swap
 
 NAME = "restore"
 

@@ -47,9 +47,9 @@ from alexandria_backup.runbooks.places import SnapshotPlace
 from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
-from alexandria_backup.runbooks.switch import (
+from alexandria_backup.runbooks.switch import DatabaseRef
+from alexandria_backup.runbooks.switch_application import (
     Application,
-    DatabaseRef,
     license_before,
     warn_of_the_platform,
 )

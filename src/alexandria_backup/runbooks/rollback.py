@@ -21,18 +21,15 @@ from alexandria_backup.runbooks.kept import find_kept, readable
 from alexandria_backup.runbooks.restore_state import GivenUp
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook
-from alexandria_backup.runbooks.switch import (
+from alexandria_backup.runbooks.switch import DatabaseRef, SwitchState, usable
+from alexandria_backup.runbooks.switch_application import (
     Application,
-    DatabaseRef,
-    Fence,
     StartApplication,
     StopApplication,
-    Swap,
-    SwitchState,
     license_before,
-    usable,
     warn_of_the_platform,
 )
+from alexandria_backup.runbooks.switch_databases import Fence, Swap
 
 NAME = "rollback"
 

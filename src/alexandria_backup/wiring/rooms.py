@@ -22,7 +22,7 @@ from alexandria_backup.repository.opened import Repository, is_repository, open_
 from alexandria_backup.repository.trust import Keys, Pins
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.switch import Application
+from alexandria_backup.runbooks.switch_application import Application
 from alexandria_backup.sealing.encryption import Identity, Recipient
 from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 from alexandria_backup.settings.model import Settings

@@ -1,0 +1,188 @@
+"""The first and the last step of a switch: stop the application, start it again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar, Generic, TypeVar
+
+from alexandria_backup.errors import (
+    AlexandriaError,
+    PlatformRefused,
+    RestoreStopped,
+    StatementFailed,
+)
+from alexandria_backup.events import Emit, Note, Warned
+from alexandria_backup.platforms.integrity_log import integrity_warnings
+from alexandria_backup.platforms.license import LicenseReport
+from alexandria_backup.platforms.platform import Platform, StopRecord
+from alexandria_backup.platforms.readiness import ReadinessProbe
+from alexandria_backup.postgres.swap import who_is
+from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.step import Done, Explanation, shell
+from alexandria_backup.runbooks.switch import SwitchState
+
+S = TypeVar("S", bound=SwitchState)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """The application, as far as a switch has to do with it."""
+
+    platform: Platform
+    #: None where no URL is set: readiness is then not checked, and that is said.
+    probe: ReadinessProbe | None
+    #: How long to wait for `/ready`, in seconds.
+    patience_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopApplication(Generic[S]):
+    """Stop the application, so that nothing is written that the swap would leave behind."""
+
+    name: ClassVar[str] = "stop-application"
+    changes: ClassVar[bool] = True
+
+    application: Application
+    emit: Emit
+
+    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
+        """Say how the platform stops it."""
+        return Explanation(sentence=self.application.platform.explain_stop())
+
+    def do(self, state: S) -> Done[S]:
+        """Stop it; what an earlier attempt found is kept."""
+        found = self.application.platform.stop()
+        if found.caution:
+            self.emit(Note(message=found.caution))
+        record = state.stopped or found
+        result = "stopped" if found.stopped else "left running"
+        return Done(state.model_copy(update={"stopped": record}), result)
+
+    def undo(self, state: S) -> S:
+        """Start it again."""
+        platform = self.application.platform
+        platform.start(
+            state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
+        )
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartApplication(Generic[S]):
+    """Start the application and wait until it says that it is ready."""
+
+    name: ClassVar[str] = "start-application"
+    changes: ClassVar[bool] = True
+
+    application: Application
+    servers: Servers
+    emit: Emit
+    #: Statements that return true if the data that the application has now are good.
+    checks: tuple[str, ...] = ()
+
+    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
+        """Say how the platform starts it and what is asked then."""
+        probe = self.application.probe
+        commands = (
+            (
+                shell("curl", "--fail", f"{probe.url}/ready"),
+                shell("curl", "--fail", f"{probe.url}/license"),
+            )
+            if probe
+            else ()
+        )
+        return Explanation(sentence=self.application.platform.explain_start(), commands=commands)
+
+    def do(self, state: S) -> Done[S]:
+        """Start it, wait for `/ready`, compare `/license`, run the checks, read the log."""
+        self._refuse_superseded(state)
+        platform, began = self.application.platform, datetime.now(UTC)
+        platform.start(
+            state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
+        )
+        warnings, result = self._serves(state)
+        warnings += (*self._failed_checks(state), *self._doubts(began))
+        for warning in warnings:
+            self.emit(Warned(message=warning))
+        found = state.model_copy(update={"warnings": (*state.warnings, *warnings)})
+        return Done(found, result)
+
+    def _serves(self, state: S) -> tuple[tuple[str, ...], str]:
+        """Return what is to be warned of, and what the application says of itself."""
+        probe = self.application.probe
+        if probe is None:
+            self.emit(Note(message="`[application] url` is not set, so `/ready` was not asked"))
+            return (), "not asked whether it is ready"
+        report = probe.wait_ready(patience_s=self.application.patience_s)
+        said = probe.license()
+        result = f"`/ready` 200 after {report.seconds:.1f} s, licence {_license(said)}"
+        if state.license is None or said == state.license:
+            return (), result
+        return (
+            f"`/license` changed: {_license(state.license)} before, {_license(said)} now",
+        ), result
+
+    def _failed_checks(self, state: S) -> Iterator[str]:
+        """Ask the checks of the database that the application has now."""
+        if not self.checks:
+            return
+        try:
+            with self.servers.session(state.target, "checks") as session:
+                for statement in self.checks:
+                    if session.value(statement) is not True:
+                        yield f"with the application running, `{statement}` did not return true"
+        except StatementFailed as error:
+            yield f"with the application running, a check failed: {error.message}"
+
+    def _doubts(self, began: datetime) -> Iterator[str]:
+        """Look for doubts about the audit chain in what the application has said since then."""
+        try:
+            log = self.application.platform.log_since(began)
+        except PlatformRefused as error:
+            yield f"the application's log was not read: {error.message}"
+            return
+        found = integrity_warnings(log or "")
+        if found:
+            yield (
+                f"{len(found)} lines of the application's log doubt the audit chain, "
+                f"the first: {found[0]}"
+            )
+
+    def undo(self, state: S) -> S:
+        """Stop it, so that the databases can be swapped back."""
+        self.application.platform.stop()
+        return state
+
+    def _refuse_superseded(self, state: S) -> None:
+        """A rollback may have come between: this run's database is then not the live one."""
+        if state.incoming is None:
+            return
+        with self.servers.maintenance() as maintenance:
+            found = who_is(maintenance, state.target)
+        if found != state.incoming.oid:
+            raise RestoreStopped(
+                f"`{state.target}` is not the database that this run has brought in any more",
+                hint=f"alexandria run abort {state.run}",
+            )
+
+
+def warn_of_the_platform(application: Application, emit: Emit) -> None:
+    """Raise PlatformRefused where a stop or a start could not work; pass advice on."""
+    application.platform.check()
+    for advice in application.platform.advice():
+        emit(Warned(message=advice.message, hint=advice.command))
+
+
+def license_before(application: Application) -> LicenseReport | None:
+    """Return what `/license` says now, or None where it says nothing: then nothing is compared."""
+    if application.probe is None:
+        return None
+    try:
+        return application.probe.license()
+    except AlexandriaError:
+        return None
+
+
+def _license(report: LicenseReport) -> str:
+    expires = f"{report.expires:%Y-%m-%d}" if report.expires else "unknown"
+    return f"{report.tier}, {report.seats} seats, until {expires}"
