@@ -245,7 +245,7 @@ def test_a_frame_that_has_changed_is_never_taken_over(busy: Desk) -> None:
 @pytest.mark.parametrize("seed", range(100, 120))
 def test_thousands_of_frames_that_have_changed_are_never_taken_over(busy: Desk, seed: int) -> None:
     oracle = rounds(busy, number=150, seed=seed)
-    assert oracle.taken > 500
+    assert oracle.taken > 250
 
 
 # ── what happens to a server as a whole ──────────────────────────────────────────────────────────

@@ -16,14 +16,14 @@ _PROGRAM = Path(__file__).parent.parent / "support" / "killed_run.py"
 #: `started`, two for each of 11 steps, `finished`.
 _RESTORE_TRANSITIONS = 24
 #: How many sessions a restore of the sample opens; the first is the lock's.
-_RESTORE_SESSIONS = 19
+_RESTORE_SESSIONS = 18
 #: `started`, two for each of 6 steps, `finished`.
 _ROLLBACK_TRANSITIONS = 14
 
 
-def killed(site: Site, runbook: str, seq: int, moment: str) -> None:
-    """Run in a process of its own, which must die of SIGKILL."""
-    ended = subprocess.run(
+def ran(site: Site, runbook: str, seq: int, moment: str) -> "subprocess.CompletedProcess[str]":
+    """Run in a process of its own."""
+    return subprocess.run(
         [sys.executable, str(_PROGRAM), str(site.config), runbook, str(seq), moment],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -31,6 +31,11 @@ def killed(site: Site, runbook: str, seq: int, moment: str) -> None:
         timeout=120,
         check=False,
     )
+
+
+def killed(site: Site, runbook: str, seq: int, moment: str) -> None:
+    """Run in a process of its own, which must die of SIGKILL."""
+    ended = ran(site, runbook, seq, moment)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
@@ -162,6 +167,13 @@ def test_a_restore_that_is_killed_anywhere_inside_a_step_ends_well(
     site: Site, session: int, ending: str
 ) -> None:
     check_restore(site, session, "session", ending)
+
+
+def test_no_session_of_a_restore_is_forgotten(site: Site) -> None:
+    """The campaign kills at each of them: one more than there are is never opened."""
+    snapshot(site)
+    for session, ending in ((_RESTORE_SESSIONS + 1, 0), (_RESTORE_SESSIONS, -signal.SIGKILL)):
+        assert ran(site, "restore", session, "session").returncode == ending
 
 
 def check_rollback(site: Site, seq: int, moment: str, ending: str) -> None:
