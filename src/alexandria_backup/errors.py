@@ -30,6 +30,7 @@
     │   ├── SnapshotMissing               20
     │   ├── ArchiveDamaged                20
     │   ├── ManifestInvalid               20
+    │   ├── BundleDamaged                 20
     │   └── RepositoryInvalid             20
     ├── WrongKey                          21
     ├── LockedByAnotherRun                22
@@ -298,6 +299,12 @@ class ManifestInvalid(SnapshotDamaged):
     """A manifest is malformed, of another version, or not signed by a trusted key."""
 
     code = "manifest-invalid"
+
+
+class BundleDamaged(SnapshotDamaged):
+    """A bundle is cut off or altered, is none, or holds what no bundle may hold."""
+
+    code = "bundle-damaged"
 
 
 class RepositoryInvalid(SnapshotDamaged):

@@ -1,6 +1,8 @@
 import base64
+import os
 import pickle
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator, Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -17,8 +19,10 @@ from alexandria_backup.sealing.encryption import (
     Recipient,
     seal,
     seal_stream,
+    sealed_chunks,
     unseal,
     unseal_stream,
+    unsealed_chunks,
 )
 
 OURS = Identity.generate()
@@ -200,3 +204,39 @@ def test_an_identity_is_never_shown_and_never_leaves_the_process() -> None:
         assert "SECRET" not in shown
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(OURS)
+
+
+def test_streams_are_sealed_and_opened_as_their_chunks_come() -> None:
+    identity = Identity.generate()
+    data = os.urandom(700_000)
+    pieces = (data[at : at + 100_000] for at in range(0, len(data), 100_000))
+    sealed = b"".join(sealed_chunks(pieces, [identity.recipient]))
+    assert sealed.startswith(HEADER)
+    assert b"".join(unsealed_chunks([sealed[:10], sealed[10:]], [identity])) == data
+
+
+def test_what_a_source_raises_comes_through_a_stream() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x" * 100_000
+        raise LookupError("the source is gone")
+
+    with pytest.raises(LookupError, match="the source is gone"):
+        list(sealed_chunks(broken(), [Identity.generate().recipient]))
+
+
+def test_a_stream_that_nobody_reads_on_ends() -> None:
+    endless = (bytes(1 << 20) for _ in iter(int, 1))
+    chunks = sealed_chunks(endless, [Identity.generate().recipient])
+    assert isinstance(chunks, Generator)
+    assert next(chunks)
+    chunks.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "age"]
+
+
+def test_a_stream_that_was_cut_or_sealed_to_others_is_refused() -> None:
+    identity = Identity.generate()
+    sealed = b"".join(sealed_chunks([bytes(500_000)], [identity.recipient]))
+    with pytest.raises(SnapshotDamaged, match="cut off"):
+        list(unsealed_chunks([sealed[:300_000]], [identity]))
+    with pytest.raises(WrongKey, match="other recipients"):
+        list(unsealed_chunks([sealed], [Identity.generate()]))

@@ -5,12 +5,15 @@ by rage and by this program. pyrage's errors are translated here, once, and its 
 `Recipient` and `Identity` are text inside, so that both can be compared, and a recipient pickled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from queue import Empty, Queue
+from threading import Thread
+from typing import BinaryIO, Final, NoReturn, cast
 
 import pyrage
 from pyrage import x25519
@@ -23,6 +26,10 @@ HEADER: Final = b"age-encryption.org/v1\n"
 #: What sealing adds, at most, to what has up to 32 MiB: the header with some recipients, and 16
 #: bytes for each 64 KiB.
 OVERHEAD_BYTES: Final = 64 * 1024
+
+#: What lies between the two threads of a pipe, at most: chunks, and bytes of each.
+_PIPE_CHUNKS: Final = 4
+_PIPE_BYTES: Final = 256 * 1024
 
 _SECRET: Final = "AGE-SECRET-KEY-1"  # noqa: S105 - how every secret key begins
 _WHAT: Final = "identity file"
@@ -157,6 +164,108 @@ def unseal_stream(source: BinaryIO, target: BinaryIO, identities: Sequence[Ident
         if failed:
             raise StorageError(f"opening stopped: {failed}") from exc
         raise _meaning(exc) from exc
+
+
+def sealed_chunks(chunks: Iterable[bytes], recipients: Sequence[Recipient]) -> Iterator[bytes]:
+    """Give an age file of `chunks` as they come, in constant memory.
+
+    What `chunks` raises comes through as it was raised.
+    """
+    return _piped(chunks, lambda source, target: seal_stream(source, target, recipients))
+
+
+def unsealed_chunks(chunks: Iterable[bytes], identities: Sequence[Identity]) -> Iterator[bytes]:
+    """Give what an age file holds, as its chunks come; each is checked before it is given.
+
+    WrongKey and SnapshotDamaged as `unseal`; the last one may come at the very end.
+    """
+    return _piped(chunks, lambda source, target: unseal_stream(source, target, identities))
+
+
+def _piped(chunks: Iterable[bytes], work: Callable[[BinaryIO, BinaryIO], None]) -> Iterator[bytes]:
+    """Turn a function from stream to stream into an iterator: it runs in a thread of its own."""
+    source, target = _ChunkSource(chunks), _ChunkTarget()
+
+    def carry() -> None:
+        try:
+            work(cast("BinaryIO", source), cast("BinaryIO", target))
+            target.end(None)
+        except BaseException as exc:  # noqa: BLE001 - raised again by whoever takes the chunks
+            target.end(source.failed or exc)
+
+    thread = Thread(target=carry, name="age", daemon=True)
+    thread.start()
+    try:
+        yield from target.taken()
+    finally:
+        target.abandon()
+        thread.join()
+
+
+class _ChunkSource:
+    """Chunks as a stream to read from; it remembers what they raised."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._rest = bytearray()
+        self._over = False
+        self.failed: BaseException | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Return `size` bytes, fewer only at the end."""
+        try:
+            while not self._over and (size < 0 or len(self._rest) < size):
+                chunk = next(self._chunks, None)
+                self._over = chunk is None
+                self._rest += chunk or b""
+        except BaseException as exc:
+            self.failed = exc
+            raise OSError("the source failed") from exc
+        data = bytes(self._rest if size < 0 else self._rest[:size])
+        del self._rest[: len(data)]
+        return data
+
+
+class _ChunkTarget:
+    """A stream to write to, whose chunks another thread takes."""
+
+    def __init__(self) -> None:
+        self._queue: Queue[bytes | None] = Queue(_PIPE_CHUNKS)
+        self._buffer = bytearray()
+        self._error: BaseException | None = None
+        self._abandoned = False
+
+    def write(self, data: bytes) -> int:
+        if self._abandoned:
+            raise OSError("nobody reads on")
+        self._buffer += data
+        if len(self._buffer) >= _PIPE_BYTES:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        if self._buffer and not self._abandoned:
+            self._queue.put(bytes(self._buffer))
+            self._buffer.clear()
+
+    def end(self, error: BaseException | None) -> None:
+        self._error = error
+        if error is None:
+            self.flush()
+        self._queue.put(None)
+
+    def abandon(self) -> None:
+        """Let the writer fail, and take what it is waiting to leave."""
+        self._abandoned = True
+        with suppress(Empty):
+            while True:
+                self._queue.get_nowait()
+
+    def taken(self) -> Iterator[bytes]:
+        while (chunk := self._queue.get()) is not None:
+            yield chunk
+        if self._error is not None:
+            raise self._error
 
 
 class _Rejoined:

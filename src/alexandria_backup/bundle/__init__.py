@@ -1,0 +1,1 @@
+"""Bundles: configuration, tools and knowledge store in one file that proves itself."""

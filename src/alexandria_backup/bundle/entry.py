@@ -1,0 +1,233 @@
+"""What a bundle knows of one path, and the line of the manifest that says it.
+
+A line is JSON in one canonical form: `parse` refuses every other spelling, so two entries are equal
+exactly if their lines are. What a tar header cannot carry (nanoseconds, and what went wrong while
+reading) comes last, so that what a stream of members tells is the beginning of a manifest's line.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from alexandria_backup.errors import BundleDamaged
+
+_quoted: Final = json.encoder.encode_basestring_ascii
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MODE: Final = re.compile(r"[0-7]{4}")
+#: What follows in a manifest's line what a member tells.
+_BEYOND: Final = re.compile(rb'(, "ns": [1-9][0-9]{0,8})?(, "problem": "[a-z ]+")?\}')
+_MOST_NS: Final = 1_000_000_000
+
+
+class Kind(StrEnum):
+    """What a path is; everything else (sockets, pipes, devices) is left out of bundles."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    SYMLINK = "symlink"
+    #: Another name of a file that came before in the same set.
+    HARDLINK = "hardlink"
+
+
+class Problem(StrEnum):
+    """What went wrong while a file was read; its entry then says what was stored instead."""
+
+    CHANGED = "changed while it was read"
+    GREW = "grew while it was read"
+    SHRANK = "shrank while it was read"
+    UNREADABLE = "could not be read to its end"
+    NOT_CONSISTENT = "is no sound database and was copied as a file"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One path of a bundle."""
+
+    #: The set's name, a slash, and the path on the machine without its first slash.
+    path: bytes
+    kind: Kind
+    #: Permissions, with the set-id and sticky bits.
+    mode: int
+    uid: int
+    gid: int
+    #: Empty where the number has no name.
+    user: str
+    group: str
+    #: Seconds since 1970, rounded down.
+    mtime: int
+    #: Bytes that a program reads from the file; 0 for what is no file.
+    size: int = 0
+    #: Of the content, in hex; of a sparse file see `sparse.py`. None for what is no file.
+    sha256: str | None = None
+    #: Where a file has holes: its extents as (offset, bytes), without the holes. None: no holes.
+    extents: tuple[tuple[int, int], ...] | None = None
+    #: Where a link leads.
+    link: bytes = b""
+    #: Extended attributes, sorted by name.
+    xattrs: tuple[tuple[str, bytes], ...] = ()
+    #: Nanoseconds beyond `mtime`.
+    ns: int = 0
+    problem: Problem | None = None
+
+    @property
+    def set_name(self) -> str:
+        """The set that the path belongs to."""
+        return self.path.partition(b"/")[0].decode()
+
+    @property
+    def shown(self) -> str:
+        """The path for a person: what is not UTF-8 is escaped, and so is what moves a cursor."""
+        return shown(self.path)
+
+    def line(self) -> bytes:
+        """Return the entry's line, without a line feed."""
+        owner = _owner(self.uid, self.gid, self.user, self.group)
+        line = (
+            f'{{{_text("path", self.path)}, "type": "{self.kind.value}", '
+            f'"mode": "{self.mode:04o}", {owner}, "mtime": {self.mtime}'
+        )
+        if self.kind is Kind.FILE:
+            line += f', "size": {self.size}, "sha256": "{self.sha256}"'
+        if self.extents is not None:
+            line += f', "extents": {json.dumps(self.extents)}'
+        if self.link:
+            line += f", {_text('link', self.link)}"
+        if self.xattrs:
+            values = {name: base64.b64encode(value).decode() for name, value in self.xattrs}
+            line += f', "xattrs": {json.dumps(values)}'
+        if self.ns:
+            line += f', "ns": {self.ns}'
+        if self.problem:
+            line += f', "problem": "{self.problem.value}"'
+        return (line + "}").encode()
+
+    def as_member(self) -> "Entry":
+        """Return the entry without what a tar header cannot carry."""
+        return replace(self, ns=0, problem=None)
+
+
+def sort_key(path: bytes) -> bytes:
+    """Return what members are ordered by: a folder comes before all that is in it."""
+    return path.replace(b"/", b"\0")
+
+
+def agrees(manifest_line: bytes, member_line: bytes) -> bool:
+    """Tell whether a line of the manifest says the same as a member, and perhaps more."""
+    told = member_line[:-1]
+    return (
+        manifest_line.startswith(told) and _BEYOND.fullmatch(manifest_line, len(told)) is not None
+    )
+
+
+def shown(path: bytes) -> str:
+    """Return a path for a person: printable, whatever its bytes."""
+    text = path.decode(errors="backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def parse(line: bytes) -> Entry:
+    """Return the entry of a line; BundleDamaged where it is not one in canonical form."""
+    try:
+        fields = json.loads(line)
+        entry = _entry(fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
+        raise BundleDamaged(f"an entry of the manifest is malformed: {_cut(line)}") from exc
+    if entry.line() != line:
+        raise BundleDamaged(f"an entry of the manifest is not in canonical form: {_cut(line)}")
+    return entry
+
+
+def _entry(fields: Mapping[str, object]) -> Entry:
+    kind = Kind(_string(fields["type"]))
+    extents = fields.get("extents")
+    problem = fields.get("problem")
+    entry = Entry(
+        path=_bytes(fields, "path"),
+        kind=kind,
+        mode=int(_matching(_MODE, fields["mode"]), 8),
+        uid=_count(fields["uid"]),
+        gid=_count(fields["gid"]),
+        user=_string(fields["user"]),
+        group=_string(fields["group"]),
+        mtime=_integer(fields["mtime"]),
+        size=_count(fields["size"]) if kind is Kind.FILE else 0,
+        sha256=_matching(_SHA256, fields["sha256"]) if kind is Kind.FILE else None,
+        extents=None if extents is None else _extents(extents),
+        link=_bytes(fields, "link") if kind in {Kind.SYMLINK, Kind.HARDLINK} else b"",
+        xattrs=_xattrs(fields.get("xattrs", {})),
+        ns=_count(fields.get("ns", 0)),
+        problem=None if problem is None else Problem(_string(problem)),
+    )
+    if entry.ns >= _MOST_NS or (extents is not None and kind is not Kind.FILE):
+        raise ValueError
+    return entry
+
+
+@lru_cache(maxsize=1024)
+def _owner(uid: int, gid: int, user: str, group: str) -> str:
+    return f'"uid": {uid}, "gid": {gid}, "user": {json.dumps(user)}, "group": {json.dumps(group)}'
+
+
+def _text(key: str, value: bytes) -> str:
+    """Write a name as JSON; one that is not UTF-8 in base64, under a key of its own."""
+    try:
+        return f'"{key}": {_quoted(value.decode())}'
+    except UnicodeDecodeError:
+        return f'"{key}_base64": "{base64.b64encode(value).decode()}"'
+
+
+def _bytes(fields: Mapping[str, object], key: str) -> bytes:
+    if key in fields:
+        return _string(fields[key]).encode()
+    return base64.b64decode(_string(fields[f"{key}_base64"]), validate=True)
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _count(value: object) -> int:
+    number = _integer(value)
+    if not 0 <= number < 1 << 63:
+        raise ValueError
+    return number
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str:
+    text = _string(value)
+    if not pattern.fullmatch(text):
+        raise ValueError
+    return text
+
+
+def _extents(value: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, list):
+        raise TypeError
+    return tuple((_count(offset), _count(size)) for offset, size in value)
+
+
+def _xattrs(value: object) -> tuple[tuple[str, bytes], ...]:
+    if not isinstance(value, dict):
+        raise TypeError
+    pairs = ((_string(k), base64.b64decode(_string(v), validate=True)) for k, v in value.items())
+    return tuple(sorted(pairs))
+
+
+def _cut(line: bytes) -> str:
+    text = shown(line)
+    return text if len(text) <= 120 else f"{text[:120]}…"
