@@ -23,7 +23,7 @@ from alexandria_backup.storage.cloud_errors import MEANINGS, translate
 from alexandria_backup.storage.locate import CloudOptions, open_store
 from alexandria_backup.storage.store import ObjectStore
 
-#: Of conftest.py, which tests cannot import.
+#: Of `store_places`.
 Moto = Any
 Place = Any
 

@@ -12,7 +12,7 @@ import pytest
 from alexandria_backup.errors import ObjectExists, ObjectMissing, UsageError
 from alexandria_backup.storage.store import ObjectStore
 
-#: A `Place` of conftest.py, which tests cannot import.
+#: A `Place` of `store_places`.
 Place = Any
 
 ODD_NAMES = [

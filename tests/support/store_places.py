@@ -1,4 +1,4 @@
-"""Every kind of store, each as a fresh and empty place; the servers behind them are real.
+"""Fixtures: every kind of store, each as a fresh and empty place; the servers behind are real.
 
 Servers start when a test first asks for them, once per process of the test run.
 """
