@@ -139,7 +139,11 @@ class TestRecipient:
         assert Recipient.parse(f" {text}\n") == OURS.recipient
         assert pickle.loads(pickle.dumps(OURS.recipient)) == OURS.recipient  # noqa: S301 - ours
 
-    @pytest.mark.parametrize("text", ["", "age1", "ssh-ed25519 AAAA", str(OURS.recipient)[:-1]])
+    @pytest.mark.parametrize(
+        "text",
+        ["", "age1", "ssh-ed25519 AAAA", str(OURS.recipient)[:-1]],
+        ids=["empty", "begun", "of-ssh", "cut"],
+    )
     def test_anything_else_is_refused(self, text: str) -> None:
         with pytest.raises(WrongKey, match="not an age recipient"):
             Recipient.parse(text)
