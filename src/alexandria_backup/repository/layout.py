@@ -9,6 +9,7 @@
     leases/<uuid>                        somebody reads or writes: nothing may be swept
     tombstones/<run>                     what a prune is about to remove
     runs/<run>/<seq>.json                journals of runs
+    reserve                              room for the day on which the disk is full
 
 A name is never believed: whatever a store lists is parsed here, and what does not parse is foreign.
 """
@@ -21,6 +22,7 @@ from enum import StrEnum
 from typing import Final
 
 DESCRIPTION: Final = "repository.json"
+RESERVE: Final = "reserve"
 SNAPSHOTS: Final = "snapshots/"
 OBJECTS: Final = "objects/"
 LEDGER: Final = "ledger/"
@@ -53,12 +55,14 @@ class Kind(StrEnum):
     LEASE = "lease"
     TOMBSTONE = "tombstone"
     JOURNAL = "journal"
+    RESERVE = "reserve"
     #: Nothing that this program puts there.
     FOREIGN = "foreign"
 
 
 _FORMS: Final = {
     Kind.DESCRIPTION: re.compile(re.escape(DESCRIPTION)),
+    Kind.RESERVE: re.compile(RESERVE),
     Kind.MANIFEST: re.compile(rf"{SNAPSHOTS}(?P<key>{_SNAPSHOT}){re.escape(MANIFEST_SUFFIX)}"),
     Kind.OBJECT: re.compile(
         rf"{OBJECTS}(?P<start>[0-9a-f]{{2}})/(?P<key>(?P=start)[0-9a-f]{{62}})"

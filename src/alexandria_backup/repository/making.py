@@ -27,12 +27,13 @@ from alexandria_backup.repository.description import (
 from alexandria_backup.repository.layout import DESCRIPTION, LEASES, Kind, lease_name, parse
 from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.opened import Repository, open_repository
+from alexandria_backup.repository.reserve import keep_reserve
 from alexandria_backup.repository.trust import Keys, Pins, pinned
 from alexandria_backup.sealing.encryption import seal, unseal
 from alexandria_backup.storage.store import ObjectStore
 
-#: What may lie in a place before it is a repository: journals go there, and trials.
-_HARMLESS: Final = {Kind.JOURNAL, Kind.LEASE}
+#: What may lie in a place before it is a repository: journals go there, and trials were.
+_HARMLESS: Final = {Kind.JOURNAL, Kind.LEASE, Kind.RESERVE}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ def make_repository(
             _refuse_other_things(store)
     _try_place(store)
     created = found is None
+    keep_reserve(store)
     if found is None:
         found = _describe(store, keys)
         pins.write(pinned(store.url, found.id, keys.recipients, keys.believed))

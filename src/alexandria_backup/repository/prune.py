@@ -33,6 +33,7 @@ from alexandria_backup.repository.leases import Held, Lease, Purpose, all_leases
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.prune_plan import PrunePlan, look, plan
 from alexandria_backup.repository.removal import conclude, conclude_abandoned, record_prune
+from alexandria_backup.repository.reserve import room_to_remove
 from alexandria_backup.repository.retention import KeepRules, last_good
 from alexandria_backup.repository.tombstones import FORM, Doomed, StandingTombstone, Tombstone
 
@@ -90,7 +91,10 @@ def prune(
     """
     _require_rules(rules)
     repository.require_writable()
-    with held(repository.store, repository.id, Purpose.PRUNE) as lease:
+    with (
+        room_to_remove(repository.store),
+        held(repository.store, repository.id, Purpose.PRUNE) as lease,
+    ):
         leases = all_leases(repository.store, lease)
         _refuse_work(leases)
         conclude_abandoned(repository, leases)
@@ -235,6 +239,7 @@ class _Sweep:
             self._look_again()
             store.delete(manifest_name(one.snapshot))
             self.snapshots[one.snapshot] = one.reason
+            self._forget_good_results(one.snapshot)
         for name in self._planned.leftovers:
             store.delete(name)
         for number, digest in enumerate(decided.objects, start=1):
@@ -243,6 +248,12 @@ class _Sweep:
             self.objects += 1
             self.bytes += self._planned.objects[digest]
             emit(Progress(work="sweep", done=number, total=len(decided.objects), unit="objects"))
+
+    def _forget_good_results(self, snapshot: str) -> None:
+        """Remove the good results of a snapshot that is gone; bad ones count for others, too."""
+        for found in self._repository.results.about(snapshot):
+            if found.result is not None and found.result.good:
+                self._repository.store.delete(found.name)
 
     def _look_again(self) -> None:
         """Raise LockedByAnotherRun where this prune was concluded by somebody else meanwhile.

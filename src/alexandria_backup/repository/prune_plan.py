@@ -156,7 +156,7 @@ def _refuse_absence(
             hint="alexandria snapshot create",
         )
     listed = {entry.id for entry in entries}
-    lost = sorted(({*ledger.taken} - {*ledger.removed} | {*expected}) - listed)
+    lost = sorted({*ledger.taken, *expected} - {*ledger.removed} - listed)
     if lost:
         raise SnapshotMissing(
             f"`{lost[0]}` was completed and never removed, and is not listed"

@@ -13,6 +13,7 @@ from alexandria_backup.repository.layout import SNAPSHOTS, Kind, manifest_name, 
 from alexandria_backup.repository.leases import Held, Purpose, all_leases, held
 from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.opened import Repository
+from alexandria_backup.repository.reserve import room_to_remove
 from alexandria_backup.repository.retention import last_good
 from alexandria_backup.repository.tombstones import StandingTombstone
 
@@ -39,7 +40,10 @@ def delete_snapshot(
     the last good one, LockedByAnotherRun while it is read, WrongKey and StorageError.
     """
     repository.require_writable()
-    with held(repository.store, repository.id, Purpose.WRITE) as lease:
+    with (
+        room_to_remove(repository.store),
+        held(repository.store, repository.id, Purpose.WRITE) as lease,
+    ):
         leases = all_leases(repository.store, lease)
         entries = repository.snapshots.all()
         chosen = next((entry for entry in entries if entry.id == snapshot), None)

@@ -48,8 +48,7 @@ def summarise(repository: Repository) -> RepositorySummary:
     entries = repository.snapshots.all()
     present = objects_present(repository.store)
     heads = repository.ledger.heads()
-    notes = list(repository.settled.notes)
-    notes += [
+    notes = [
         f"the ledger lacks the entry `{head[:12]}…`, which this machine has seen"
         for head in repository.lost_heads()
     ]

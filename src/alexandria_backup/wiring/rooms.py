@@ -14,7 +14,7 @@ from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import FoundDsn, find_dsn
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.events import Emit, discard
+from alexandria_backup.events import Emit, Note, discard
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
 from alexandria_backup.postgres.connect import Timeouts
@@ -165,7 +165,10 @@ class Rooms:
             return None
         if is_missing_folder(self.settings.repository or "") or not is_repository(self.repository):
             return None
-        return open_repository(self.repository, self.keys, self.pins)
+        repository = open_repository(self.repository, self.keys, self.pins)
+        for note in repository.settled.notes:
+            self.emit(Note(message=note))
+        return repository
 
     @cached_property
     def keys(self) -> Keys:
