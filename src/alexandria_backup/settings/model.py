@@ -14,7 +14,11 @@ from pydantic_settings import (
 )
 
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.settings.outside import KubernetesSettings, VaultSettings
+from alexandria_backup.settings.outside import (
+    KubernetesSettings,
+    SystemdSettings,
+    VaultSettings,
+)
 from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import (
     Count,
@@ -76,9 +80,10 @@ class ApplicationSettings(Section):
     )
     platform: PlatformName = Field(
         PlatformName.AUTO,
-        description="What runs it: `kubernetes`, or `unmanaged`, which leaves it to the two "
-        "commands below, or to nobody. `auto`: `unmanaged` where a command is set, `kubernetes` "
-        "where the DSN comes from its Secret or `[kubernetes] workloads` is set.",
+        description="What runs it: `kubernetes`, `systemd`, or `unmanaged`, which leaves it to the "
+        "two commands below, or to nobody. `auto`: `unmanaged` where a command is set; "
+        "`kubernetes` where the DSN comes from its Secret or `[kubernetes] workloads` is set; "
+        "`systemd` where `[systemd] units` is set or a unit `alexandria-api` is installed.",
     )
     url: str | None = Field(
         None, description="Where it answers `/ready` and `/license`, such as `https://host:8443`."
@@ -237,6 +242,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     application: ApplicationSettings = ApplicationSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
+    systemd: SystemdSettings = SystemdSettings()
     vault: VaultSettings = VaultSettings()
     audit: AuditSettings = AuditSettings()
     signing: SigningSettings = SigningSettings()

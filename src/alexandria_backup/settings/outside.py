@@ -50,6 +50,22 @@ class KubernetesSettings(Section):
     )
 
 
+class SystemdSettings(Section):
+    """The services of one host, as Quadlet makes them."""
+
+    units: Annotated[Words, NoDecode] = Field(
+        (),
+        description="What is stopped for a restore, such as `alexandria-api`; default: "
+        "`alexandria-api` and its siblings `alexandria-…`, without the database.",
+    )
+    user: bool = Field(
+        False, description="Whether they are units of this user (`systemctl --user`), rootless."
+    )
+    timeout_s: Seconds = Field(
+        180.0, gt=0, description="Seconds that one command of `systemctl` may take."
+    )
+
+
 class VaultSettings(Section):
     """Vault or OpenBao, with the key-value store of version 2."""
 

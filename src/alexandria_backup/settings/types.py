@@ -26,6 +26,7 @@ class PlatformName(StrEnum):
 
     AUTO = "auto"
     KUBERNETES = "kubernetes"
+    SYSTEMD = "systemd"
     UNMANAGED = "unmanaged"
 
 

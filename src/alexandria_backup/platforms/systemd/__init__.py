@@ -1,0 +1,1 @@
+"""An application that systemd runs, as on a host with Quadlet."""
