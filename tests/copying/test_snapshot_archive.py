@@ -3,13 +3,12 @@
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from copying_support import SEALING, Desk, shelf_in
+from copying_support import SEALING, Desk, archive_of
 
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import Compression
@@ -19,7 +18,7 @@ from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.repository.layout import object_name
-from alexandria_backup.repository.manifest_parts import ArchivePart, FramedPart, TablePart
+from alexandria_backup.repository.manifest_parts import FramedPart, TablePart
 from alexandria_backup.repository.objects import ObjectShelf
 
 #: All that is awkward, divided by lines of `--`; roles are left out.
@@ -61,24 +60,6 @@ def taken(request: pytest.FixtureRequest, new_database: Any, tmp_path: Path) -> 
                 connection.execute(statement)
     desk = Desk(dsn=Dsn.parse(conninfo), major=server.major, folder=tmp_path)
     return Taken(server=server, desk=desk, archive=archive_of(desk))
-
-
-def archive_of(desk: Desk) -> SnapshotArchive:
-    copied = desk.take()
-    base = copied.base.read
-    return SnapshotArchive(
-        name="a-snapshot",
-        archive=ArchivePart(
-            name=None,
-            bytes=base.bytes,
-            sha256=base.sha256,
-            compression="none",
-            encoding=base.encoding,
-            parts=copied.base.parts,
-        ),
-        tables=copied.tables,
-        open_shelf=partial(shelf_in, desk.folder),
-    )
 
 
 def read(archive: SnapshotArchive) -> ReadArchive:

@@ -9,13 +9,14 @@ from typing import Any
 import psycopg
 
 from alexandria_backup.copying.plan import Framing
+from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest, copy_database
 from alexandria_backup.copying.takeover import Reference
 from alexandria_backup.events import Event
 from alexandria_backup.postgres.client_tools import find_client_tools
 from alexandria_backup.postgres.connect import Session, Timeouts
 from alexandria_backup.postgres.dsn import Dsn
-from alexandria_backup.repository.manifest_parts import FramePart, TablePart
+from alexandria_backup.repository.manifest_parts import ArchivePart, FramePart, TablePart
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
 from alexandria_backup.storage.local import LocalStore
 
@@ -89,6 +90,24 @@ class Desk:
                 cursor = connection.execute(statement.encode())
                 rows = cursor.fetchall() if cursor.description else []
             return rows
+
+
+def archive_of(desk: Desk) -> SnapshotArchive:
+    copied = desk.take()
+    base = copied.base.read
+    return SnapshotArchive(
+        name="a-snapshot",
+        archive=ArchivePart(
+            name=None,
+            bytes=base.bytes,
+            sha256=base.sha256,
+            compression="none",
+            encoding=base.encoding,
+            parts=copied.base.parts,
+        ),
+        tables=copied.tables,
+        open_shelf=partial(shelf_in, desk.folder),
+    )
 
 
 def as_reference(copied: CopiedDatabase) -> Reference:

@@ -4,8 +4,8 @@ Whoever verifies, loads or exports an archive asks a source for it, and does not
 a file or is put together from a repository's parts.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -20,6 +20,42 @@ from alexandria_backup.storage.store import ObjectStore
 #: Compressions that need a codec from outside the standard library.
 DECOMPRESSORS: Final = {Compression.ZSTD: archive_decompressor}
 COMPRESSORS: Final = {Compression.ZSTD: compress}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsApart:
+    """Some rows of a table, to be loaded by one COPY."""
+
+    rows: int
+    #: Of the text; an estimate for progress.
+    raw_bytes: int
+    #: Yields the rows as COPY text in the archive's encoding, checked, in pieces cut anywhere.
+    text: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableApart:
+    """A table whose rows can be loaded by several sessions at once."""
+
+    #: `schema.name`, for people.
+    label: str
+    #: Of the table in the database that was dumped: its entry's.
+    oid: int
+    #: As pg_dump writes it.
+    copy_statement: str
+    rows: tuple[RowsApart, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveApart:
+    """An archive taken apart."""
+
+    #: An archive of all entries that own no data.
+    schema: bytes
+    encoding: str
+    #: Yields the archive of the entries that own data, as far as they are not in `tables`.
+    base: Callable[[], Iterator[bytes]]
+    tables: tuple[TableApart, ...]
 
 
 class ArchiveSource(Protocol):
@@ -52,6 +88,13 @@ class ArchiveSource(Protocol):
 
     def local_path(self) -> Path | None:
         """Return the file that it is on this machine; None where it is none."""
+        ...
+
+    def apart(self) -> AbstractContextManager[ArchiveApart | None]:
+        """Give the archive in parts that can be loaded at the same time; None where it is whole.
+
+        Reading a part raises what `chunks` raises.
+        """
         ...
 
     def writer(
@@ -92,6 +135,10 @@ class StoredFile:
     def local_path(self) -> Path | None:
         """Ask the store."""
         return self.store.local_path(self.name)
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Give nothing: rows stand one after the other."""
+        return nullcontext()
 
     @contextmanager
     def writer(

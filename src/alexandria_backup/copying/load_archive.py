@@ -1,36 +1,18 @@
-"""Load an archive into an empty database with the stock `pg_restore`.
+"""Load an archive into an empty database, with the stock `pg_restore` for all that is subtle.
 
 A database under construction must not act on the world: event triggers and subscriptions are left
 out of the load, and created at the end, when the database has taken over.
 """
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
-from alexandria_backup.archive.inventory import list_file
 from alexandria_backup.archive.toc import TocEntry
-from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.counted import counted
-from alexandria_backup.events import Emit
-from alexandria_backup.postgres.client_tools import ClientTools, restore
-from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.copying.load_apart import load_apart
+from alexandria_backup.copying.loading import Loading, private_file, run_pg_restore
 
 #: What would act on other servers, or on every later command.
 _ACTING = frozenset({"EVENT TRIGGER", "SUBSCRIPTION"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadOptions:
-    """How an archive is loaded."""
-
-    #: Connections at once; more than one needs the archive as a local file.
-    jobs: int = 2
-    #: Restore neither owners nor privileges.
-    no_owner: bool = False
 
 
 def acting_entries(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
@@ -38,26 +20,28 @@ def acting_entries(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
     return tuple(entry for entry in entries if _acts(entry))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loading:
-    """An archive and the database that it is loaded into."""
-
-    tools: ClientTools
-    #: Of the database to load into.
-    dsn: Dsn
-    server_major: int
-    archive: ArchiveSource
-    entries: tuple[TocEntry, ...]
-    options: LoadOptions
-    emit: Emit
-
-
 def load_archive(load: Loading) -> None:
     """Load everything but event triggers and subscriptions.
 
-    Raises ClientToolFailed at the first error: a load that went wrong in part went wrong.
+    An archive that can be taken apart is loaded by several sessions at once; so is a file, by
+    pg_restore's own jobs. Raises ClientToolFailed or StatementFailed at the first error: a load
+    that went wrong in part went wrong.
     """
-    _restore(load, lambda entry: not _acts(entry), jobs=load.options.jobs)
+    with load.archive.apart() as apart:
+        if apart is not None:
+            load_apart(load, apart, _does_not_act)
+            return
+    path = load.archive.local_path()
+    if path is not None:
+        run_pg_restore(load, path, _does_not_act, f"--jobs={load.options.jobs}")
+        return
+    chunks = counted(
+        load.archive.chunks(),
+        work=f"load {load.archive.name}",
+        total=load.archive.size(),
+        emit=load.emit,
+    )
+    run_pg_restore(load, chunks, _does_not_act)
 
 
 def load_acting_entries(load: Loading) -> None:
@@ -65,7 +49,16 @@ def load_acting_entries(load: Loading) -> None:
 
     pg_dump writes subscriptions so that they connect to nothing until they are enabled.
     """
-    _restore(load, _acts, jobs=1)
+    with load.archive.apart() as apart:
+        if apart is not None:
+            with private_file(apart.schema, ".pgdump") as schema:
+                run_pg_restore(load, schema, _acts)
+            return
+    run_pg_restore(load, load.archive.local_path() or load.archive.chunks(), _acts)
+
+
+def _does_not_act(entry: TocEntry) -> bool:
+    return not _acts(entry)
 
 
 def _acts(entry: TocEntry) -> bool:
@@ -75,32 +68,3 @@ def _acts(entry: TocEntry) -> bool:
     return entry.description in {"COMMENT", "SECURITY LABEL"} and entry.tag.startswith(
         tuple(f"{kind} " for kind in _ACTING)
     )
-
-
-def _restore(load: Loading, keep: Callable[[TocEntry], bool], *, jobs: int) -> None:
-    with _private_file(list_file(load.entries, keep)) as use_list:
-        arguments = ["--exit-on-error", f"--use-list={use_list}"]
-        if load.options.no_owner:
-            arguments += ["--no-owner", "--no-privileges"]
-        path = load.archive.local_path()
-        if path is not None:
-            arguments.append(f"--jobs={jobs}")
-        source = path or counted(
-            load.archive.chunks(),
-            work=f"load {load.archive.name}",
-            total=load.archive.size(),
-            emit=load.emit,
-        )
-        restore(load.tools, load.dsn, source, arguments, server_major=load.server_major)
-
-
-@contextmanager
-def _private_file(text: str) -> Iterator[Path]:
-    """Give a file that only this user can read: names in an archive are nobody else's business."""
-    handle, path = tempfile.mkstemp(prefix="alexandria-", suffix=".list")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        yield Path(path)
-    finally:
-        Path(path).unlink()

@@ -8,13 +8,20 @@ against the manifest as they pass.
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 from alexandria_backup.archive.injection import FramedTable, places_by_oid
 from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.archive.schema_archive import schema_archive
 from alexandria_backup.archive.toc import Compression
 from alexandria_backup.archive.writer import ArchiveWriter
-from alexandria_backup.copying.archive_source import COMPRESSORS
+from alexandria_backup.copying.archive_source import (
+    COMPRESSORS,
+    ArchiveApart,
+    RowsApart,
+    TableApart,
+)
 from alexandria_backup.copying.part_queue import PartReaders
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.manifest import Manifest
@@ -115,6 +122,18 @@ class SnapshotArchive:
                 compressors=COMPRESSORS,
             )
 
+    @contextmanager
+    def apart(self) -> Iterator[ArchiveApart]:
+        """Give base archive and tables, for a load by several sessions at once."""
+        with PartReaders(self.open_shelf, self.identities, threads=self.threads) as readers:
+            base = ArchiveReader(self._base(readers))
+            yield ArchiveApart(
+                schema=schema_archive(base),
+                encoding=base.encoding,
+                base=lambda: self._base(readers),
+                tables=tuple(table.apart(readers) for table in self._framed()),
+            )
+
     def _base(self, readers: PartReaders) -> Iterator[bytes]:
         tee = Sha256Tee(opened.raw for _, opened in readers.in_order(self.archive.parts))
         yield from tee
@@ -143,6 +162,22 @@ class _Table:
         for frame in self.framed.frames:
             yield from frame.parts
 
+    def apart(self, readers: PartReaders) -> TableApart:
+        """Return the table for a load; its frames are read when they are asked for."""
+        return TableApart(
+            label=self.label,
+            oid=self.oid,
+            copy_statement=self.framed.copy_statement,
+            rows=tuple(
+                RowsApart(
+                    rows=frame.rows,
+                    raw_bytes=sum(part.raw_bytes for part in frame.parts),
+                    text=partial(_text, self.label, frame, readers),
+                )
+                for frame in self.framed.frames
+            ),
+        )
+
     def written_from(self, opened: Iterator[tuple[StoredPart, OpenedPart]]) -> FramedTable:
         """Return the table for the writer; its rows are taken from what comes ahead."""
         return FramedTable(
@@ -152,6 +187,10 @@ class _Table:
                 _Frame(label=self.label, frame=frame, opened=opened) for frame in self.framed.frames
             ],
         )
+
+
+def _text(label: str, frame: FramePart, readers: PartReaders) -> Iterator[bytes]:
+    return _Frame(label=label, frame=frame, opened=readers.in_order(frame.parts)).text()
 
 
 @dataclass(frozen=True, kw_only=True)

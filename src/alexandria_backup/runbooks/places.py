@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from alexandria_backup.archive.toc import Compression
 from alexandria_backup.archive.writer import ArchiveWriter
-from alexandria_backup.copying.archive_source import ArchiveSource, StoredFile
+from alexandria_backup.copying.archive_source import ArchiveApart, ArchiveSource, StoredFile
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.entries import SnapshotEntry
@@ -132,6 +132,12 @@ class Leased:
         """Read it; LockedByAnotherRun where it is being removed."""
         with self.repository.reading(self.archive.name):
             yield from self.archive.chunks()
+
+    @contextmanager
+    def apart(self) -> Iterator[ArchiveApart]:
+        """Take it apart; LockedByAnotherRun where it is being removed."""
+        with self.repository.reading(self.archive.name), self.archive.apart() as apart:
+            yield apart
 
     @contextmanager
     def writer(

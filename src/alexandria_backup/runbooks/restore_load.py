@@ -11,12 +11,11 @@ from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.load_archive import (
-    Loading,
-    LoadOptions,
     acting_entries,
     load_acting_entries,
     load_archive,
 )
+from alexandria_backup.copying.loading import Loading, LoadOptions
 from alexandria_backup.copying.proof import prove_catalogue, prove_tables
 from alexandria_backup.errors import (
     AlexandriaError,

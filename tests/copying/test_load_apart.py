@@ -1,0 +1,238 @@
+"""A snapshot taken apart and loaded by several sessions: all of it, or an error and no session."""
+
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from copying_support import Desk, archive_of
+
+from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.copying.load_archive import load_archive
+from alexandria_backup.copying.loading import Loading, LoadOptions
+from alexandria_backup.copying.snapshot_archive import SnapshotArchive
+from alexandria_backup.errors import AlexandriaError, Interrupted, SnapshotDamaged
+from alexandria_backup.events import Event, Progress
+from alexandria_backup.postgres.client_tools import find_client_tools
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.repository.layout import object_name
+from alexandria_backup.repository.manifest_parts import FramePart, TablePart
+
+SCHEMA = """
+CREATE TABLE parents (id int PRIMARY KEY, word text UNIQUE);
+CREATE TABLE children (id int, parent int REFERENCES parents, body text, at timestamptz);
+CREATE INDEX by_parent ON children (parent, id);
+COMMENT ON INDEX by_parent IS 'by its parent';
+ALTER TABLE children REPLICA IDENTITY FULL;
+CREATE TABLE empty (id int PRIMARY KEY);
+CREATE TABLE nothing ();
+INSERT INTO parents SELECT n, 'word ' || n FROM generate_series(1, 1000) AS n;
+INSERT INTO children SELECT n, 1 + n % 1000, repeat(md5(n::text), 3), '2026-01-01'
+    FROM generate_series(1, 5000) AS n;
+INSERT INTO nothing SELECT FROM generate_series(1, 10);
+CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM children;
+CREATE TABLE parts (id int, word text, PRIMARY KEY (id)) PARTITION BY RANGE (id);
+CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (500);
+CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (500) TO (9999);
+INSERT INTO parts SELECT n, 'x' FROM generate_series(1, 1000) AS n;
+CREATE SEQUENCE counter START 42;
+SELECT lo_from_bytea(4294967290, 'large object')
+"""
+
+
+@dataclass(kw_only=True)
+class Target:
+    """An empty database to load into."""
+
+    dsn: Dsn
+    events: list[Event]
+
+    def load(self, archive: SnapshotArchive, jobs: int = 2) -> None:
+        load_archive(
+            Loading(
+                tools=find_client_tools(18),
+                dsn=self.dsn,
+                server_major=18,
+                archive=archive,
+                entries=ArchiveReader(archive.chunks()).entries,
+                options=LoadOptions(jobs=jobs),
+                emit=self.events.append,
+            )
+        )
+
+    def all(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.dsn.conninfo().reveal()) as connection:
+            return connection.execute(query.encode()).fetchall()
+
+    def is_left_alone(self) -> bool:
+        """Wait until no session is left: a server needs a moment after the client has gone."""
+        return any(self._sessions() == 0 or threading.Event().wait(0.05) for _ in range(400))
+
+    def _sessions(self) -> int:
+        query = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend'"
+        )
+        return int(self.all(query)[0][0])
+
+
+@pytest.fixture
+def target(durable_server: EmbeddedServer, new_database: Any) -> Target:
+    return Target(dsn=Dsn.parse(new_database(durable_server)), events=[])
+
+
+@pytest.fixture
+def archive(desk: Desk) -> SnapshotArchive:
+    desk.sql(SCHEMA)
+    made = archive_of(desk)
+    assert len(named(made, "children").framed.frames) > 5  # type: ignore[union-attr]  # it is
+    return made
+
+
+def named(archive: SnapshotArchive, name: str) -> TablePart:
+    return next(table for table in archive.tables if table.name == name)
+
+
+ROWS = """
+    SELECT 'parents', count(*), sum(hashtextextended(t::text, 0)) FROM parents AS t
+    UNION ALL SELECT 'children', count(*), sum(hashtextextended(t::text, 0)) FROM children AS t
+    UNION ALL SELECT 'parts', count(*), sum(hashtextextended(t::text, 0)) FROM parts AS t
+    UNION ALL SELECT 'nothing', count(*), 0 FROM nothing
+    UNION ALL SELECT 'empty', count(*), 0 FROM empty
+    UNION ALL SELECT 'counted', count, 0 FROM counted
+    UNION ALL SELECT 'objects', count(*), sum(oid::int8) FROM pg_largeobject_metadata
+"""
+OBJECTS = """
+    SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace
+    UNION ALL SELECT indexname::text, indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL SELECT 'comment', obj_description('by_parent'::regclass)
+    UNION ALL SELECT 'identity', relreplident::text FROM pg_class WHERE relname = 'children'
+    ORDER BY 1, 2
+"""
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_everything_is_there_whatever_the_number_of_sessions(
+    archive: SnapshotArchive, desk: Desk, target: Target, jobs: int
+) -> None:
+    target.load(archive, jobs)
+    source = replace(target, dsn=desk.dsn)
+    assert sorted(target.all(ROWS)) == sorted(source.all(ROWS))
+    assert target.all(OBJECTS) == source.all(OBJECTS)
+    assert target.is_left_alone()
+
+
+def test_progress_adds_up(archive: SnapshotArchive, target: Target) -> None:
+    target.load(archive)
+    told = [event for event in target.events if isinstance(event, Progress)]
+    assert told[-1].done == told[-1].total
+    assert [event.done for event in told] == sorted(event.done for event in told)
+
+
+def test_indexes_are_built_before_all_rows_are_in(
+    archive: SnapshotArchive, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rows of `children` wait until the key of `parents` is there.
+    waited: list[bool] = []
+
+    @contextmanager
+    def apart(archive: SnapshotArchive) -> Any:
+        with original(archive) as parts:
+            yield replace(
+                parts,
+                tables=tuple(
+                    table if "children" not in table.label else waiting(table)
+                    for table in sorted(parts.tables, key=lambda t: "children" in t.label)
+                ),
+            )
+
+    def waiting(table: Any) -> Any:
+        *others, last = table.rows
+        return replace(table, rows=(*others, replace(last, text=lambda: after_key(last.text))))
+
+    def after_key(text: Callable[[], Any]) -> Any:
+        for _ in range(500):
+            if target.all("SELECT 1 FROM pg_constraint WHERE conname = 'parents_pkey'"):
+                waited.append(True)
+                break
+            threading.Event().wait(0.02)
+        yield from text()
+
+    original = SnapshotArchive.apart
+    monkeypatch.setattr(SnapshotArchive, "apart", apart)
+    target.load(archive)
+    assert waited == [True]
+
+
+# ── what goes wrong ──────────────────────────────────────────────────────────────────────────────
+
+
+def changed(archive: SnapshotArchive, change: Callable[[FramePart], FramePart]) -> SnapshotArchive:
+    table = named(archive, "children")
+    assert table.framed is not None
+    *others, last = table.framed.frames
+    framed = table.framed.model_copy(update={"frames": (*others, change(last))})
+    other = table.model_copy(update={"framed": framed})
+    return replace(archive, tables=tuple(other if t is table else t for t in archive.tables))
+
+
+def test_a_frame_with_other_rows_stops_the_load(archive: SnapshotArchive, target: Target) -> None:
+    fewer = changed(archive, lambda f: f.model_copy(update={"rows": f.rows + 1}))
+    with pytest.raises(SnapshotDamaged, match=r"frame of `public\.children` from page"):
+        target.load(fewer)
+    assert target.is_left_alone()
+
+
+def test_a_damaged_object_stops_the_load(
+    archive: SnapshotArchive, desk: Desk, target: Target
+) -> None:
+    part = named(archive, "children").framed.frames[3].parts[0]  # type: ignore[union-attr]
+    (Path(desk.folder) / object_name(part.object)).unlink()
+    with pytest.raises(SnapshotDamaged, match=part.object):
+        target.load(archive, jobs=3)
+    assert target.is_left_alone()
+
+
+def test_rows_that_the_server_refuses_stop_the_load(
+    archive: SnapshotArchive, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Rows of one table in another: the server finds out at the first of them.
+    @contextmanager
+    def apart(archive: SnapshotArchive) -> Any:
+        with original(archive) as parts:
+            first, second, *others = sorted(parts.tables, key=lambda t: -len(t.rows))
+            yield replace(parts, tables=(replace(first, rows=second.rows), second, *others))
+
+    original = SnapshotArchive.apart
+    monkeypatch.setattr(SnapshotArchive, "apart", apart)
+    with pytest.raises(AlexandriaError, match=r"missing data|invalid input|extra data"):
+        target.load(archive)
+    assert target.is_left_alone()
+
+
+def test_an_interrupt_ends_every_session(archive: SnapshotArchive, target: Target) -> None:
+    with pytest.raises(Interrupted):
+        replace(target, events=_Interrupting()).load(archive)
+    assert target.is_left_alone()
+
+
+class _Interrupting(list[Event]):
+    """Whoever tells of progress is interrupted."""
+
+    def append(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            raise Interrupted("interrupted")
+
+
+def test_a_database_that_is_not_empty_is_an_error(archive: SnapshotArchive, target: Target) -> None:
+    target.load(archive)
+    with pytest.raises(AlexandriaError, match="already exists"):
+        target.load(archive)
+    assert target.is_left_alone()
