@@ -6,12 +6,12 @@ Archives that were damaged, killed runs and bad input have files of their own.
 import json
 import secrets
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 from oracle_support import Good, brought_back, keep_in_frames, snapshot, wreck
 from psycopg import sql
+from shapes_support import HASHED, SHAPES, create_shapes, drop_shapes
 from site_support import CHINOOK_TABLES, Site, new_role
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
@@ -20,46 +20,20 @@ from alexandria_backup.runbooks.transition import Phase
 # ── what stands in a schema ──────────────────────────────────────────────────────────────────────
 
 
-def shapes() -> dict[str, str]:
-    """Return what a schema may hold, by name: each in schema `shop`, dropped before a restore."""
-    text = (Path(__file__).parent.parent / "support" / "shapes.sql").read_text(encoding="utf-8")
-    sections = (section.partition("\n") for section in text.split("-- shape: ")[1:])
-    return {name.strip(): script for name, _, script in sections}
-
-
-SHAPES = shapes()
-
-
-def create(site: Site, *scripts: str) -> None:
-    conninfo = site.server.conninfo(site.database).reveal()
-    with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA shop")
-        for script in scripts:
-            connection.execute(script)
-
-
 @pytest.fixture(params=["files", pytest.param("repository", marks=pytest.mark.campaign)])
-def site(site: Site, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(site: Site, request: pytest.FixtureRequest) -> Site:
     """A site that keeps files, or a repository with each table in frames of its own."""
     if request.param == "repository":
-        keep_in_frames(site, monkeypatch)
+        keep_in_frames(site)
     return site
-
-
-def drop_shop(site: Site) -> None:
-    site.sql("DROP SCHEMA shop CASCADE")
-    site.sql("DELETE FROM playlist_track")
-
-
-HASHED = ("shop.by_mood_0", "shop.by_mood_1", "shop.by_mood_2")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_kind_of_object_comes_back(site: Site, shape: str) -> None:
-    create(site, SHAPES[shape])
+    create_shapes(site, SHAPES[shape])
     snapshot(site)
     good = Good(site=site, moving=HASHED)
-    restored = brought_back(site, "latest", damage=drop_shop, good=good)
+    restored = brought_back(site, "latest", damage=drop_shapes, good=good)
     assert "not compared" not in restored.stdout
 
 
@@ -67,27 +41,27 @@ def test_all_of_them_together_come_back_on_the_oldest_server_from_a_plain_archiv
     new_site: Callable[..., Site], server16: EmbeddedServer
 ) -> None:
     site = new_site(server16)
-    create(site, *SHAPES.values())
+    create_shapes(site, *SHAPES.values())
     archive = site.dump()
     good = Good(site=site, moving=HASHED)
     # With schema `shop`, most of the tables are gone: what is left looks like another application.
-    brought_back(site, archive, "--yes-different", damage=drop_shop, good=good)
+    brought_back(site, archive, "--yes-different", damage=drop_shapes, good=good)
 
 
 def test_materialized_views_are_as_full_as_they_were(site: Site) -> None:
-    create(site, SHAPES["views"])
+    create_shapes(site, SHAPES["views"])
     snapshot(site)
-    brought_back(site, "latest", damage=drop_shop)
+    brought_back(site, "latest", damage=drop_shapes)
     assert site.sql("SELECT s, t FROM shop.filled, shop.upon") == [(20, 21)]
     populated = "SELECT ispopulated FROM pg_matviews WHERE matviewname = 'not_filled'"
     assert site.value(populated) is False
 
 
 def test_partitions_that_load_through_their_root_are_compared_as_one(site: Site) -> None:
-    create(site, SHAPES["hash_on_enum"], SHAPES["partitions"])
+    create_shapes(site, SHAPES["hash_on_enum"], SHAPES["partitions"])
     archive = site.dump(options=("-Fc", "--load-via-partition-root"))
     good = Good(site=site, moving=HASHED)
-    brought_back(site, archive, damage=drop_shop, good=good)
+    brought_back(site, archive, damage=drop_shapes, good=good)
 
 
 def test_a_row_of_20_mb_comes_back(site: Site) -> None:
@@ -103,7 +77,7 @@ def test_a_row_of_20_mb_comes_back(site: Site) -> None:
 
 def test_extension_vector_comes_back(site: Site) -> None:
     site.sql("CREATE EXTENSION vector")
-    create(
+    create_shapes(
         site,
         "CREATE TABLE shop.chunk (id int PRIMARY KEY, embedding public.vector(3));"
         "INSERT INTO shop.chunk SELECT i, ARRAY[i, i / 3.0, -i]::public.vector "
@@ -111,7 +85,7 @@ def test_extension_vector_comes_back(site: Site) -> None:
         "CREATE INDEX ON shop.chunk USING hnsw (embedding public.vector_l2_ops)",
     )
     snapshot(site)
-    brought_back(site, "latest", damage=drop_shop)
+    brought_back(site, "latest", damage=drop_shapes)
 
 
 def test_large_objects_come_back_with_their_owners(site: Site) -> None:
@@ -595,12 +569,12 @@ def test_what_differs_is_said_before_it_is_given_up(site: Site) -> None:
 
 
 def test_a_copy_has_everything_that_the_live_one_has(site: Site) -> None:
-    create(site, SHAPES["types"], SHAPES["functions"], SHAPES["rules"])
+    create_shapes(site, SHAPES["types"], SHAPES["functions"], SHAPES["rules"])
     site.sql("SELECT lo_from_bytea(55555, 'x')")
     site.sql(f"ALTER DATABASE \"{site.database}\" SET work_mem = '5MB'")
     snapshot(site)
     good = Good(site=site)
-    drop_shop(site)
+    drop_shapes(site)
     name = f"{site.database}_Copy ü"
     copied = site.run("restore", "latest", "--to-database", name, "--yes")
     assert copied.returncode == 0, copied.stderr

@@ -7,22 +7,18 @@ from typing import Any
 
 import pytest
 from oracle_support import Good, brought_back, keep_in_frames, snapshot
+from shapes_support import HASHED, SHAPES, create_shapes, drop_shapes
 from site_support import Site
 
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.repository.layout import object_name
 
-SHAPES = Path(__file__).parent.parent / "support" / "shapes.sql"
-#: Where rows land among the partitions of a hash is the new server's business.
-HASHED = ("shop.by_mood_0", "shop.by_mood_1", "shop.by_mood_2")
-
 
 @pytest.fixture
-def framed(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def framed(site: Site) -> Site:
     """A site with a repository that keeps each table in frames."""
-    keep_in_frames(site, monkeypatch)
-    return site
+    return keep_in_frames(site)
 
 
 def manifest_of(site: Site) -> dict[str, Any]:
@@ -41,25 +37,17 @@ def object_of(site: Site, table: str) -> Path:
 
 
 def test_everything_together_comes_back_from_frames(
-    new_site: Callable[..., Site], server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+    new_site: Callable[..., Site], server: EmbeddedServer
 ) -> None:
-    site = new_site(server)
-    keep_in_frames(site, monkeypatch)
-    site.sql("CREATE SCHEMA shop")
-    with site.connection() as connection:
-        for script in SHAPES.read_text(encoding="utf-8").split("-- shape: ")[1:]:
-            connection.execute(script.partition("\n")[2].encode())
+    site = keep_in_frames(new_site(server))
+    create_shapes(site, *SHAPES.values())
     snapshot(site)
     tables = manifest_of(site)["tables"]
     assert sum(table["framed"] is not None for table in tables) > 20
     assert len(frames(site, "playlist_track")) > 5
 
-    def lose(site: Site) -> None:
-        site.sql("DROP SCHEMA shop CASCADE")
-        site.sql("DELETE FROM playlist_track")
-
     good = Good(site=site, moving=HASHED)
-    restored = brought_back(site, "latest", "--yes-different", damage=lose, good=good)
+    restored = brought_back(site, "latest", "--yes-different", damage=drop_shapes, good=good)
     assert "not compared" not in restored.stdout
 
 

@@ -26,6 +26,8 @@ class FrameToRead:
 
     pages: PageRange
     reason: str
+    #: Its rows may be what they were, and what is stored of them is not.
+    anew: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +103,12 @@ class TableFrames:
             return FrameToRead(pages=pages, reason=self.objection or "nothing to compare with")
         if before is None or count is None:
             return FrameToRead(pages=pages, reason="new pages")
-        objection = objection_to_frame(before, count, objection_to_part)
+        objection = objection_to_frame(before, count)
         if objection is not None:
             return FrameToRead(pages=pages, reason=objection)
+        damage = next(filter(None, map(objection_to_part, before.parts)), None)
+        if damage is not None:
+            return FrameToRead(pages=pages, reason=damage, anew=True)
         return FramePart(
             first_page=pages.first,
             end_page=pages.end,
@@ -113,10 +118,16 @@ class TableFrames:
             reason=UNCHANGED,
         )
 
-    def copy_order(self, pages: PageRange) -> CopyOrder:
+    def copy_order(self, frame: FrameToRead) -> CopyOrder:
         """Return the order to read one page range."""
         table = self.plan.table
-        return CopyOrder(schema=table.schema, name=table.name, columns=table.columns, pages=pages)
+        return CopyOrder(
+            schema=table.schema,
+            name=table.name,
+            columns=table.columns,
+            pages=frame.pages,
+            anew=frame.anew,
+        )
 
     def part(self, frames: Sequence[FramePart]) -> TablePart:
         """Return what the manifest says of this table."""

@@ -280,7 +280,7 @@ class _Coordinator:
         for t, frames in enumerate(decided):
             for f, frame in enumerate(frames):
                 if isinstance(frame, FrameToRead):
-                    order = tables[t].copy_order(frame.pages)
+                    order = tables[t].copy_order(frame)
                     orders[readers.submit(copy_task, order)] = (t, f)
         done: list[list[FramePart | None]] = [
             [frame if isinstance(frame, FramePart) else None for frame in frames]

@@ -113,17 +113,17 @@ class ObjectShelf:
         self.stored_bytes = 0
         self.reused_bytes = 0
 
-    def put(self, raw: bytes) -> StoredPart:
+    def put(self, raw: bytes, *, anew: bool = False) -> StoredPart:
         """Store raw bytes, at most 32 MiB, and return where they are; whole, or not at all.
 
-        Raw bytes that are known and present are not stored again. An object of the same name is
-        read back and compared, and replaced where it is damaged. Raises StorageError and, where the
-        machine itself cannot be relied on, SnapshotDamaged.
+        Raw bytes that are known and present are not stored again, unless `anew` asks for it. An
+        object of the same name is read back and compared, and replaced where it is damaged. Raises
+        StorageError and, where the machine itself cannot be relied on, SnapshotDamaged.
         """
         if self._sealing is None or len(raw) > LARGEST_OBJECT_BYTES:
             raise ValueError("a shelf to put on has a sealing, and a part has at most 32 MiB")
         digest = self._sealing.digest(raw)
-        known = self._known.get(digest)
+        known = None if anew else self._known.get(digest)
         if known is not None and known.raw_bytes == len(raw) and self.is_present(known):
             self.reused_bytes += len(raw)
             return known

@@ -4,7 +4,6 @@ The manifest is written last and makes it a snapshot. What was stored by an atte
 so far is written down as partials, and the next one reuses it.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.copying.base_archive import dump_role_statements
 from alexandria_backup.copying.copy_out import OpenShelf
 from alexandria_backup.copying.frames import TableFrames
+from alexandria_backup.copying.plan import Framing
 from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest, copy_database
 from alexandria_backup.copying.takeover import Reference
 from alexandria_backup.errors import (
@@ -30,6 +30,7 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.markers import SCHEMA, create_markers, has_markers
 from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.repository.layout import new_snapshot_id
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
     FramePart,
@@ -49,7 +50,6 @@ from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runb
 NAME: Final = "repository-snapshot"
 #: Seconds after which what was stored is written down.
 _PARTIAL_AFTER_S: Final = 20.0
-_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class RepositorySnapshotState(RunState):
@@ -97,6 +97,7 @@ class RepositorySnapshotParts:
     jobs: int
     #: Makes what opens a shelf in each worker, given the parts that are known to be stored.
     shelves: Callable[[Sequence[StoredPart]], OpenShelf]
+    framing: Framing
     #: Share of what is taken over that is read again, from 0 to 1.
     reread_share: float
     emit: Emit
@@ -236,6 +237,7 @@ class CopyOut:
                 stored=harvest.add,
                 look=lambda session, _: self._look(session, harvest),
                 emit=parts.emit,
+                framing=parts.framing,
             )
         )
         roles = self._roles(tools, open_shelf, harvest)
@@ -303,12 +305,6 @@ class _Harvest:
     def _write(self) -> None:
         self._work.partials.write(self._waiting)
         self._waiting, self._written = [], time.monotonic()
-
-
-def new_snapshot_id(application: str, now: datetime) -> str:
-    """Return an id such as `alexandria-ee-20261123T120000Z-k3x9`: UTC, then chance."""
-    chance = "".join(secrets.choice(_ALPHABET) for _ in range(4))
-    return f"{application}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{chance}"
 
 
 def _is_committed(repository: Repository, state: RepositorySnapshotState) -> bool:

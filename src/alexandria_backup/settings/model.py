@@ -161,6 +161,19 @@ class EncryptionSettings(Section):
 class SnapshotSettings(Section):
     """How a snapshot is taken."""
 
+    framed_above: Count = Field(
+        1024 * 1024,
+        ge=0,
+        description="Bytes, with TOAST: tables that take more are kept in frames, page range by "
+        "page range, and cost what has changed; the others are dumped each time.",
+    )
+    frame_pages: Count = Field(
+        1024,
+        ge=1,
+        le=1024,
+        description="Pages of one frame, at most: smaller frames cost less where rows change all "
+        "over a table, and more objects.",
+    )
     reread_percent: Percent = Field(
         1.0,
         ge=0,

@@ -7,6 +7,7 @@ from typing import Any
 
 from alexandria_backup.archive.toc import Compression
 from alexandria_backup.copying.copy_out import OpenShelf
+from alexandria_backup.copying.plan import Framing
 from alexandria_backup.errors import RepositoryInvalid, UsageError
 from alexandria_backup.postgres.markers import has_markers
 from alexandria_backup.postgres.server import server_facts
@@ -176,6 +177,10 @@ class Snapshots:
                 chain=rooms.chain,
                 jobs=rooms.settings.database.jobs,
                 shelves=partial(_shelves, repository.store.url, repository.sealing),
+                framing=Framing(
+                    above_bytes=rooms.settings.snapshot.framed_above,
+                    most_pages=rooms.settings.snapshot.frame_pages,
+                ),
                 reread_share=rooms.settings.snapshot.reread_percent / 100,
                 emit=rooms.emit,
             )
