@@ -28,6 +28,7 @@ from alexandria_backup.repository.layout import (
     manifest_name,
     object_name,
     partial_name,
+    tombstone_name,
 )
 from alexandria_backup.repository.leases import Purpose, held
 from alexandria_backup.repository.ledger_entry import Action
@@ -220,6 +221,20 @@ class TestAbsenceIsNoReason:
         assert not removed.was_there
         pruned(site)
         assert len(site.objects()) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"damaged", b"{}"])
+def test_a_tombstone_that_cannot_be_read_holds_nobody_up(site: Site, data: bytes) -> None:
+    site.snapshot(), site.snapshot(created=later(1))
+    site.store.put(tombstone_name("prune-20261123T120000Z-k3x9"), data)
+    with (
+        held(site.store, site.repository().id, Purpose.PRUNE),
+        pytest.raises(SnapshotDamaged, match="tombstones/"),
+    ):
+        site.snapshot(created=later(2))
+    site.snapshot(created=later(2))
+    assert len(pruned(site).snapshots) == 2
+    assert [*site.store.list(TOMBSTONES)] == []
 
 
 class TestTheLastGoodOne:

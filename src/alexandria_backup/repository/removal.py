@@ -7,7 +7,12 @@ removed is told from one that somebody has taken away.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from alexandria_backup.errors import LockedByAnotherRun, PrecheckRefused, SnapshotMissing
+from alexandria_backup.errors import (
+    LockedByAnotherRun,
+    PrecheckRefused,
+    SnapshotMissing,
+    StorageError,
+)
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.layout import SNAPSHOTS, Kind, manifest_name, parse
 from alexandria_backup.repository.leases import Held, Purpose, all_leases, held
@@ -15,7 +20,11 @@ from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.reserve import room_to_remove
 from alexandria_backup.repository.retention import last_good
-from alexandria_backup.repository.tombstones import StandingTombstone
+from alexandria_backup.repository.tombstones import (
+    StandingTombstone,
+    UnreadableTombstone,
+    found_tombstones,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +74,20 @@ def delete_snapshot(
 def conclude_abandoned(repository: Repository, leases: Sequence[Held]) -> tuple[str, ...]:
     """Conclude every prune that nobody goes on with, and return the heads that this made.
 
-    One whose lease may be live is left alone.
+    One whose lease may be live is left alone. A tombstone that cannot be read is taken away, too:
+    nobody goes on with it, and it would hold up every snapshot.
     """
     if any(lease.may_be(Purpose.PRUNE) for lease in leases):
         return ()
-    heads = [conclude(repository, standing) for standing in repository.tombstones()]
+    heads: list[str | None] = []
+    for found in found_tombstones(repository.store, repository.id, repository.trusted):
+        if isinstance(found, UnreadableTombstone):
+            if isinstance(found.problem, StorageError):
+                # It may be a good one that could not be read just now.
+                raise found.problem
+            repository.store.delete(found.name)
+        else:
+            heads.append(conclude(repository, found))
     return tuple(head for head in heads if head)
 
 

@@ -16,7 +16,7 @@ from alexandria_backup.repository.fetching import fetch_all
 from alexandria_backup.repository.layout import TOMBSTONES, Kind, parse
 from alexandria_backup.repository.manifest_parts import Count, Instant, Part, PlainName, Sha256Hex
 from alexandria_backup.sealing.signing import TrustedKey
-from alexandria_backup.storage.store import ObjectStore
+from alexandria_backup.storage.store import ObjectInfo, ObjectStore
 
 
 class Doomed(Part):
@@ -54,6 +54,25 @@ class StandingTombstone:
     tombstone: Tombstone
 
 
+@dataclass(frozen=True, kw_only=True)
+class UnreadableTombstone:
+    """A tombstone that cannot be read or believed: what it dooms is not known."""
+
+    name: str
+    problem: SnapshotDamaged | StorageError | WrongKey
+
+
+def found_tombstones(
+    store: ObjectStore, repository: str, trusted: Sequence[TrustedKey]
+) -> tuple[StandingTombstone | UnreadableTombstone, ...]:
+    """Return all tombstones; raises StorageError where the listing fails."""
+    found = [i for i in store.list(TOMBSTONES) if parse(i.name).kind is Kind.TOMBSTONE]
+    return tuple(
+        _found(info, data, repository, trusted)
+        for info, data in fetch_all(store, found, largest=FORM.largest)
+    )
+
+
 def standing(
     store: ObjectStore, repository: str, trusted: Sequence[TrustedKey]
 ) -> tuple[StandingTombstone, ...]:
@@ -62,20 +81,31 @@ def standing(
     Raises RepositoryInvalid or WrongKey, naming it, for one that cannot be read or believed: what
     it dooms is not known then, and to go on would be a guess. Raises StorageError.
     """
-    found = [i for i in store.list(TOMBSTONES) if parse(i.name).kind is Kind.TOMBSTONE]
     standing: list[StandingTombstone] = []
-    for info, data in fetch_all(store, found, largest=FORM.largest):
-        try:
-            if not isinstance(data, bytes):
-                raise data
-            tombstone = FORM.decode(data, trusted).document
-            refuse_foreign(repository, tombstone.repository, "the tombstone")
-            if tombstone.run != parse(info.name).key:
-                raise RepositoryInvalid(f"the tombstone is the one of run `{tombstone.run}`")
-        except (SnapshotDamaged, StorageError, WrongKey) as error:
+    for one in found_tombstones(store, repository, trusted):
+        if isinstance(one, UnreadableTombstone):
+            error = one.problem
             raise type(error)(
-                f"`{info.name}`: {error.message}",
-                hint=error.hint or f"look who wrote it; then remove `{info.name}` by hand",
+                f"`{one.name}`: {error.message}",
+                hint=error.hint or f"look who wrote it; then remove `{one.name}` by hand",
             ) from error
-        standing.append(StandingTombstone(name=info.name, since=info.modified, tombstone=tombstone))
+        standing.append(one)
     return tuple(sorted(standing, key=lambda one: (one.since, one.name)))
+
+
+def _found(
+    info: ObjectInfo,
+    data: bytes | StorageError | SnapshotDamaged,
+    repository: str,
+    trusted: Sequence[TrustedKey],
+) -> StandingTombstone | UnreadableTombstone:
+    try:
+        if not isinstance(data, bytes):
+            raise data
+        tombstone = FORM.decode(data, trusted).document
+        refuse_foreign(repository, tombstone.repository, "the tombstone")
+        if tombstone.run != parse(info.name).key:
+            raise RepositoryInvalid(f"the tombstone is the one of run `{tombstone.run}`")
+    except (SnapshotDamaged, StorageError, WrongKey) as error:
+        return UnreadableTombstone(name=info.name, problem=error)
+    return StandingTombstone(name=info.name, since=info.modified, tombstone=tombstone)

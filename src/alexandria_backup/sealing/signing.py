@@ -42,6 +42,8 @@ _SIGNATURE_BYTES: Final = 64
 _MOST_SIGNATURES: Final = 100
 #: No white space, no plus sign (C2SP), and no control characters.
 _NAME: Final = re.compile(r"[^\s+\x00-\x1f\x7f]+")
+#: Of a text, which has lines; the specification allows no other control character.
+_CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _SIGNATURE_LINE: Final = re.compile(r"— (?P<name>[^ ]+) (?P<signature>[A-Za-z0-9+/]+={0,2})")
 
 
@@ -266,7 +268,7 @@ def _split(document: str) -> tuple[str, list[str]]:
 def _check_text(text: str) -> None:
     if not text.endswith("\n"):
         raise ManifestInvalid("the text of a signed note must end in a line feed")
-    if any(character < " " and character != "\n" for character in text):
+    if _CONTROL.search(text):
         raise ManifestInvalid("the text of a signed note must have no control characters")
     try:
         text.encode()
