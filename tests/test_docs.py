@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import typer
+from command_line_support import parse
 from typer.exceptions import TyperException
 
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1, BUILT_IN
-from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.cli.main import application
 from alexandria_backup.errors import ExitCode
 from alexandria_backup.repository.manifest import Manifest
@@ -149,7 +149,7 @@ COMMAND_LINES = [
 def test_a_command_in_the_documentation_is_one(page: Path, number: int, line: str) -> None:
     words = _words(line)
     try:
-        _parse(words)
+        parse(words)
     except TyperException as error:
         pytest.fail(f"{_label(page)}:{number}: `{line}`: {error}")
 
@@ -158,7 +158,7 @@ def test_commands_were_found_and_wrong_ones_would_be_refused() -> None:
     assert len(COMMAND_LINES) > 40
     for wrong in ("alexandria restor latest", "alexandria restore", "alexandria doctor --force"):
         with pytest.raises(TyperException):
-            _parse(_words(wrong))
+            parse(_words(wrong))
 
 
 def _words(line: str) -> list[str]:
@@ -169,30 +169,6 @@ def _words(line: str) -> list[str]:
             break
         words.append(word.removesuffix(";"))
     return words
-
-
-def _parse(words: list[str]) -> None:
-    """Parse a command line to its end, as the program does, and run nothing."""
-    command: Any = typer.main.get_command(application())
-    name, parent = "alexandria", None
-    if not words or words == ["--version"]:
-        return
-    while True:
-        below = hasattr(command, "commands")
-        # A group's name alone stands for the group: `alexandria run`.
-        if below and not words:
-            return
-        context = command.make_context(name, list(words), parent=parent, obj=_invocation())
-        if not below:
-            return
-        name, command, words = command.resolve_command(
-            context, [*context._protected_args, *context.args]
-        )
-        parent = context
-
-
-def _invocation() -> Invocation:
-    return Invocation(environ={}, cwd=ROOT)
 
 
 def test_variables_in_the_documentation_exist() -> None:

@@ -16,6 +16,7 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
         "snapshot": "Take, list and check snapshots.",
         "repository": "Make a repository; look at it, check it.",
         "run": "Look at runs; resume, abort or accept them.",
+        "manifests": "Write what is deployed.",
         "audit": "Check the application's audit chain.",
     }
 )
@@ -43,6 +44,8 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
         ("run", "abort"): "run_abort",
         ("run", "accept"): "run_accept",
         ("audit", "verify"): "audit_verify",
+        ("manifests", "kubernetes"): "manifests_kubernetes",
+        ("manifests", "systemd"): "manifests_systemd",
     }
 )
 

@@ -23,6 +23,7 @@ Yes: TypeAlias = Annotated[
 Plan: TypeAlias = Annotated[
     bool, typer.Option("--plan", help="Print the steps and their equivalent commands; do nothing.")
 ]
+Out: TypeAlias = Annotated[Path, typer.Option("--out", help="The folder to write into; empty.")]
 DsnFile: TypeAlias = Annotated[
     Path | None, typer.Option("--dsn-file", help="A file that holds the DSN of the database.")
 ]

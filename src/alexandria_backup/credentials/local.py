@@ -71,7 +71,7 @@ class FileSource:
         try:
             with self.path.open("rb") as file:
                 data = file.read(_LONGEST_BYTES + 1)
-                mode = os.fstat(file.fileno()).st_mode
+                found = os.fstat(file.fileno())
         except OSError as error:
             if self._holds_a_dsn():
                 # Not `from error`: its text holds the path, and that a password.
@@ -94,7 +94,9 @@ class FileSource:
             raise CredentialsNotFound(
                 f"{self.name} is empty", hint=f"ls -l {shlex.quote(str(self.path))}"
             )
-        if mode & (stat.S_IRGRP | stat.S_IROTH):
+        # A file of somebody else's, as a pod's mounted Secret is root's, we read by our group only.
+        by_group = stat.S_IRGRP if found.st_uid == os.geteuid() else 0
+        if found.st_mode & (by_group | stat.S_IROTH):
             self.emit(
                 Warned(
                     message=f"{self.name} can be read by other users of this machine",

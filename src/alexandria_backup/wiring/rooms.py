@@ -45,6 +45,8 @@ class Rooms:
     namespace: str | None = None
     #: The Helm values file that says whether Vault is used.
     values: Path | None = None
+    #: The settings file that was read; None where there was none.
+    source: Path | None = None
 
     @cached_property
     def found_dsn(self) -> FoundDsn:

@@ -6,9 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 from alexandria_backup.events import Emit
+from alexandria_backup.platforms.deployables.deployables import Files
 from alexandria_backup.runbooks.doctor import Finding, examine
 from alexandria_backup.settings.loading import load
 from alexandria_backup.wiring.audits import Audits
+from alexandria_backup.wiring.deployment import cluster_files, host_files
 from alexandria_backup.wiring.doctor import doctor_parts
 from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.repositories import Repositories
@@ -45,6 +47,7 @@ class Wiring:
                 dsn_file=dsn_file,
                 namespace=namespace,
                 values=values,
+                source=loaded.source,
             )
         )
 
@@ -82,3 +85,12 @@ class Wiring:
     def doctor(self) -> tuple[Finding, ...]:
         """Check everything that can be checked beforehand."""
         return examine(doctor_parts(self.rooms, self.places))
+
+    def cluster_files(self, *, image: str) -> Files:
+        """Return what is deployed to a cluster."""
+        rooms = self.rooms
+        return cluster_files(rooms.settings, image=image, namespace=rooms.namespace)
+
+    def host_files(self) -> Files:
+        """Return what is deployed to a host."""
+        return host_files(self.rooms.settings, config=self.rooms.source)

@@ -1,0 +1,1 @@
+"""What an operator deploys: container files, Kustomize, units of systemd."""
