@@ -19,5 +19,6 @@ def test_every_table_is_qualified(file: str) -> None:
     assert queries
     for name, query in queries.items():
         assert query, name
-        unqualified = re.findall(r"\b(?:FROM|JOIN) +(?!pg_catalog\.|LATERAL|\()(\S+)", query)
-        assert not unqualified, name
+        named = set(re.findall(r"\b(\w+)(?: \([\w, ]+\))? AS \(", query))
+        sources = re.findall(r"\b(?:FROM|JOIN) +(?!LATERAL|\()(\S+)", query)
+        assert not [source for source in sources if "." not in source and source not in named], name

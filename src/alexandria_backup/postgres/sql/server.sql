@@ -40,7 +40,7 @@ WHERE r.rolname = current_user
 -- name: strangers
 -- Of pairs of roles, those whose first one has not the rights of the second.
 SELECT p.member, p.role
-FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[])) AS p(member, role)
+FROM (SELECT pg_catalog.unnest(%s::text[]) AS member, pg_catalog.unnest(%s::text[]) AS role) AS p
 JOIN pg_catalog.pg_roles AS m ON m.rolname = p.member
 JOIN pg_catalog.pg_roles AS r ON r.rolname = p.role
 WHERE NOT pg_catalog.pg_has_role(m.oid, r.oid, 'USAGE')
