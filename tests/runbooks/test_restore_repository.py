@@ -13,6 +13,7 @@ from site_support import Site
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.repository.layout import object_name
+from alexandria_backup.repository.ledger_entry import Action
 
 
 @pytest.fixture
@@ -80,6 +81,23 @@ def test_a_copy_beside_the_live_database(framed: Site) -> None:
     ended = framed.run("restore", "latest", "--to-database", copy, "--yes")
     assert ended.returncode == 0, ended.stderr
     assert framed.fingerprint(copy) == good
+
+
+def test_the_ledger_tells_of_it(framed: Site) -> None:
+    snapshot(framed)
+    name = manifest_of(framed)["snapshot"]
+    arguments = ("restore", "latest", "--to-database", f"{framed.database}_c", "--yes")
+    restored = framed.run(*arguments, "--reason", "to look at it")
+    assert restored.returncode == 0, restored.stderr
+    repository = framed.wiring().repositories.opened
+    *_, newest = repository.ledger.read().entries.values()
+    assert (newest.action, newest.snapshots, newest.reason) == (
+        Action.RESTORE,
+        (name,),
+        "to look at it",
+    )
+    assert newest.details == {"into": f"{framed.database}_c"}
+    assert repository.ledger.heads()[0] in restored.stderr
 
 
 def test_a_database_that_is_gone_comes_back(framed: Site) -> None:

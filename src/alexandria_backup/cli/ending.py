@@ -20,5 +20,7 @@ def finish(invocation: Invocation, wiring: Wiring, summary: RunSummary[RunState]
     state = summary.state
     if isinstance(state, SnapshotState | RepositorySnapshotState):
         wiring.audits.require(state.chain, f"`{state.snapshot}`")
-    elif isinstance(state, RestoreState) and state.source and not state.request.accept_chain:
-        wiring.audits.require(state.source.chain, f"`{state.source.snapshot}`")
+    elif isinstance(state, RestoreState):
+        wiring.restores.record(state)
+        if state.source and not state.request.accept_chain:
+            wiring.audits.require(state.source.chain, f"`{state.source.snapshot}`")

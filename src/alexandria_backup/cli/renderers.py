@@ -145,7 +145,8 @@ class TextRenderer:
         said = f"{event.work}: {amount(event.done, event.unit)}"
         if event.total:
             said += f" of about {amount(event.total, event.unit)}"
-        said += f", {rate(event.done, event.unit, elapsed)}"
+        if event.unit != "seconds":
+            said += f", {rate(event.done, event.unit, elapsed)}"
         if self._talk.is_terminal:
             self._draw(event, said)
         elif now - self._last_line >= _LINE_EVERY_S:

@@ -8,6 +8,7 @@ from alexandria_backup.runbooks import restore as restoring
 from alexandria_backup.runbooks import rollback as rolling_back
 from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.procedure import Procedure, refuse_unfinished
+from alexandria_backup.runbooks.recording import record_restore
 from alexandria_backup.runbooks.restore_prepare import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState
 from alexandria_backup.runbooks.step import Runbook
@@ -69,6 +70,11 @@ class Restores:
         return begin(
             self.rooms, self._restore_runbook(request), state, lock=database_lock(self.rooms)
         )
+
+    def record(self, state: RestoreState) -> None:
+        """Write down in the ledger, where there is one, that a restore was done."""
+        if self.rooms.opened is not None:
+            record_restore(self.rooms.opened, state, self.rooms.emit)
 
     def rollback(self, of_run: str | None, *, plan: bool) -> Procedure[rolling_back.RollbackState]:
         """Return the swap back to what a run has kept."""
