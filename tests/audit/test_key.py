@@ -57,12 +57,12 @@ def test_one_row_chooses_the_reading(path: Path, reading: int) -> None:
     key = AuditKey.load(path)
     encoding, used = [key.reveal()[0], ("raw", KEY.hex().encode())][reading]
     values = [b"x"] * len(ALEXANDRIA_V1.fields)
-    message = ALEXANDRIA_V1.message(values, ALEXANDRIA_V1.genesis)
+    body = ALEXANDRIA_V1.body(values, ALEXANDRIA_V1.genesis)
     stored = ALEXANDRIA_V1.compute(used, values, ALEXANDRIA_V1.genesis)
     judge = Judge(ALEXANDRIA_V1, key)
-    assert judge.compute(message, b"00" * 32) is None
+    assert judge.compute(body, b"00" * 32) is None
     assert judge.encoding is None
-    assert judge.compute(message, stored.hex().encode()) == stored
+    assert judge.compute(body, stored.hex().encode()) == stored
     assert judge.encoding == encoding
 
 

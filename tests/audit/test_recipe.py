@@ -7,12 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexandria_backup.audit.recipe import (
-    ALEXANDRIA_V1,
-    Hasher,
-    length_prefixed,
-    recipe_named,
-)
+from alexandria_backup.audit.canonical import length_prefixed
+from alexandria_backup.audit.hashing import Hasher
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1, recipe_named
 from alexandria_backup.errors import UsageError
 
 KEY = bytes(range(32))

@@ -6,10 +6,15 @@ up to there must have the anchored digest.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 #: The name of the chain of a table that is one chain.
 WHOLE_TABLE: Final = ""
+#: Rows whose digests are hashed together: what an anchor can be resumed from, see `Rolling`.
+BLOCK_ROWS: Final = 4096
+_DIGEST_BYTES: Final = 32
+_BLOCK_BYTES: Final = BLOCK_ROWS * _DIGEST_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,47 @@ class Anchor:
     first_hmac: str
     last_id: str
     last_hmac: str
-    #: SHA-256, in hex, over the SHA-256 of each row in the chain's order; a row's is that of its
-    #: length-prefixed values in the recipe's order, then `prev_hmac` and `hmac`.
+    #: The digest over all rows, in hex: see `Rolling`, or `flat` where `settled` is None.
     rolling: str
+    #: What `Rolling` can be resumed from, in hex; None in anchors of the first release.
+    settled: str | None = None
+    #: Which history of the database it belongs to, see `incarnation`; None where none was declared.
+    incarnation: str | None = None
+
+
+class Rolling:
+    """A digest over the rows of a chain, which can go on from an anchor without all of them.
+
+    A row's digest is the SHA-256 of its canonical values, then `prev_hmac` and `hmac`. The digests
+    of 4096 rows are hashed together, and `settled` is SHA-256(settled ‖ that), 32 zero bytes in the
+    beginning. The digest over all is SHA-256(settled ‖ SHA-256 of the digests since). So from an
+    anchor's `settled` on, only the rows since its last full block are needed.
+    """
+
+    def __init__(self, settled: str | None = None, count: int = 0) -> None:
+        """Begin; or go on from `settled` of an anchor, after `count` rows, a multiple of 4096."""
+        self.count = count
+        self._settled = bytes.fromhex(settled) if settled else bytes(_DIGEST_BYTES)
+        self._open = sha256()
+
+    def update(self, digests: bytes) -> None:
+        """Add rows by their digests, 32 bytes each."""
+        view, place = memoryview(digests), 0
+        while place < len(digests):
+            room = _BLOCK_BYTES - self.count % BLOCK_ROWS * _DIGEST_BYTES
+            part = view[place : place + room]
+            self._open.update(part)
+            self.count += len(part) // _DIGEST_BYTES
+            place += len(part)
+            if len(part) == room:
+                self._settled = sha256(self._settled + self._open.digest()).digest()
+                self._open = sha256()
+
+    @property
+    def settled(self) -> str:
+        """What can be gone on from, in hex."""
+        return self._settled.hex()
+
+    def hexdigest(self) -> str:
+        """Return the digest over all rows so far."""
+        return sha256(self._settled + self._open.digest()).hexdigest()

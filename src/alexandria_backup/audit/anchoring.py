@@ -1,65 +1,184 @@
-"""Anchors made from a chain, and a chain compared with the anchor of an earlier day."""
+"""Anchors made from a chain, and a chain compared with the anchors of earlier days."""
 
-from alexandria_backup.audit.anchor import Anchor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
+
+from alexandria_backup.audit.anchor import Anchor, Rolling
 from alexandria_backup.audit.finding import Code, Finding, shown
-from alexandria_backup.audit.links import Shape
-from alexandria_backup.audit.one_chain import OneChain
-from alexandria_backup.audit.recipe import Recipe
-from alexandria_backup.audit.runs import new_rolling
+from alexandria_backup.audit.incarnation import Histories
+from alexandria_backup.audit.links import Shape, Stretch
+from alexandria_backup.audit.recipe import HMAC_BYTES, Recipe
+from alexandria_backup.audit.runs import Block
 
 
-def anchor_of(
-    chain: OneChain, shape: Shape, recipe: Recipe, *, marked: int
-) -> tuple[Anchor | None, tuple[bytes, str] | None]:
-    """Return a whole chain's anchor, and HMAC and digest of its row number `marked`.
+class Mark(NamedTuple):
+    """What stands at a position of a chain, and the digests over everything up to there."""
 
-    The anchor is None where the links are not whole: nobody should vouch for such a state.
-    """
+    id: str
+    sealed: bytes
+    rolling: str
+    flat: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Walked:
+    """A chain read once more in its own order."""
+
+    #: None where the links are not whole: nobody should vouch for such a state.
+    anchor: Anchor | None
+    #: By position; only those that were asked for and that the chain reaches.
+    marks: Mapping[int, Mark]
+    #: How far the links lead without a break.
+    reached: int
+
+
+def walk(
+    shape: Shape, recipe: Recipe, *, chain: str, positions: Iterable[int], incarnation: str | None
+) -> Walked:
+    """Read the rows of a chain in its own order; raises StorageError."""
     if not shape.path:
-        return None, None
+        return Walked(anchor=None, marks={}, reached=0)
     first = shape.path[0]
-    mark = chain.marks.get(first.number)
-    if not shape.whole:
-        return None, mark
-    rolling, count = (first.rolling or new_rolling()).copy(), first.rows
-    for run in shape.path[1:]:
-        for record in chain.log.records(run.offset, run.rows):
-            rolling.update(record.digest)
-            count += 1
-            if count == marked:
-                mark = (record.sealed, rolling.hexdigest())
-    last = shape.path[-1]
+    rolling, flat, marks = Rolling(), sha256(), dict[int, Mark]()
+    last_id, last = "", b""
+    offset = count = shape.positions[first.run.number] - 1
+    wanted = [position for position in sorted(set(positions)) if position > offset]
+    for stretch in shape.path:
+        for block in _blocks(stretch):
+            place = 0
+            while wanted and wanted[0] <= count + block.rows:
+                index = wanted[0] - count - 1
+                part = block.digests[place : (index + 1) * HMAC_BYTES]
+                place += len(part)
+                rolling.update(part)
+                flat.update(part)
+                sealed = block.sealed[index * HMAC_BYTES : (index + 1) * HMAC_BYTES]
+                marks[wanted.pop(0)] = Mark(
+                    block.id_at(index), sealed, rolling.hexdigest(), flat.hexdigest()
+                )
+            rolling.update(block.digests[place:])
+            flat.update(block.digests[place:])
+            count += block.rows
+            last_id, last = block.id_at(block.rows - 1), block.sealed[-HMAC_BYTES:]
+    # Where rows are gone for good, a digest over all rows cannot be computed any more.
     anchor = Anchor(
-        chain=chain.name,
+        chain=chain,
         count=count,
-        first_id=first.head_id,
-        first_hmac=recipe.write(first.head),
-        last_id=last.tip_id,
-        last_hmac=recipe.write(last.tip),
+        first_id=first.run.head_id,
+        first_hmac=recipe.write(first.run.head),
+        last_id=last_id,
+        last_hmac=recipe.write(last),
         rolling=rolling.hexdigest(),
+        settled=rolling.settled,
+        incarnation=incarnation,
     )
-    return anchor, mark
+    return Walked(anchor=anchor if shape.whole and not offset else None, marks=marks, reached=count)
+
+
+def _blocks(stretch: Stretch) -> Iterator[Block]:
+    """Yield the remembered rows of a stretch, cut where it begins and ends."""
+    passed = 0
+    for block in stretch.run.remembered():
+        start, end = max(stretch.start - passed, 0), stretch.end + 1 - passed
+        passed += block.rows
+        if start < block.rows and end > 0:
+            yield block if start == 0 and end >= block.rows else block.cut(start, end)
+
+
+@dataclass(kw_only=True)
+class Compared:
+    """What came out of comparing one chain with all its anchors."""
+
+    findings: list[Finding] = field(default_factory=list)
+    #: Why an anchor could not be compared.
+    skipped: list[str] = field(default_factory=list)
+    #: What a person should know: rows that a restore gave up.
+    notes: list[str] = field(default_factory=list)
+    #: How many anchors fit.
+    fitting: int = 0
 
 
 def compare(
-    anchor: Anchor, made: Anchor | None, mark: tuple[bytes, str] | None, recipe: Recipe
-) -> Finding | None:
-    """Return what is wrong with a chain by its anchor; None where it goes on from there.
+    anchors: Sequence[Anchor],
+    walked: Walked | None,
+    recipe: Recipe,
+    *,
+    broken: bool = False,
+    first: int = 1,
+    histories: Histories | None = None,
+) -> Compared:
+    """Compare a chain with its anchors; `walked` is None where the chain is not there at all.
 
-    `made` is the chain's own anchor now, and `mark` what stands at the anchor's position.
+    `broken` says that its links do not lead to its end; `first` is the position of its first row,
+    where the ones before were retired. An anchor that fits an earlier history of the database, one
+    that a declared restore has ended, tells of rows given up and is no finding.
     """
-    rows = 0 if made is None else made.count
+    compared = Compared()
+    histories = histories or Histories(())
+    agreed: Anchor | None = None
+    for anchor in sorted(anchors, key=lambda one: one.count):
+        kept = histories.kept(anchor.incarnation, anchor.chain)
+        if kept is not None and anchor.count > kept[1]:
+            compared.notes.append(
+                f"an anchor of {anchor.count:,} rows is of an earlier history: "
+                f"{kept[0].describe()} went back to {kept[1]:,} rows"
+            )
+            continue
+        if anchor.count < first:
+            compared.skipped.append(f"anchor of {anchor.count:,} rows: these rows were retired")
+            continue
+        mark = None if walked is None else walked.marks.get(anchor.count)
+        if mark is None and broken:
+            compared.skipped.append("anchor: the links break before the row that it names")
+            continue
+        finding = _difference(anchor, walked, mark, recipe, retired=first > 1)
+        if finding is None:
+            compared.fitting += 1
+            agreed = anchor
+        else:
+            known = histories.knows(anchor.incarnation)
+            compared.findings.append(_told(finding, anchor, mark, agreed, known=known))
+    return compared
+
+
+def _difference(
+    anchor: Anchor, walked: Walked | None, mark: Mark | None, recipe: Recipe, *, retired: bool
+) -> Finding | None:
+    """Return what is wrong with a chain by its anchor; None where it goes on from there."""
+    made = None if walked is None else walked.anchor
+    rows = 0 if walked is None else walked.reached
     if mark is None:
         detail = f"the chain has {rows:,} rows, and had {anchor.count:,} when it was anchored"
         return _finding(Code.BEHIND_ANCHOR, anchor, made, detail)
-    sealed, rolling = mark
-    if recipe.write(sealed) != anchor.last_hmac:
-        detail = f"in its place stands a row with HMAC {shown(sealed)}"
+    if recipe.write(mark.sealed) != anchor.last_hmac:
+        detail = f"in its place stands row `{mark.id}` with HMAC {shown(mark.sealed)}"
         return _finding(Code.ANCHOR_MISMATCH, anchor, made, detail)
-    if rolling != anchor.rolling:
+    rolling = mark.flat if anchor.settled is None else mark.rolling
+    if rolling != anchor.rolling and not retired:
         detail = "a row up to here is not what it was when the chain was anchored"
         return _finding(Code.ANCHOR_MISMATCH, anchor, made, detail)
     return None
+
+
+def _told(
+    finding: Finding, anchor: Anchor, mark: Mark | None, agreed: Anchor | None, *, known: bool
+) -> Finding:
+    """Call a difference a fork where another row, and not the same one rewritten, is there."""
+    if mark is None or mark.id == anchor.last_id or (agreed is None and known):
+        return finding
+    where = f"after row {agreed.count:,}" if agreed else "nobody knows where"
+    return Finding(
+        code=Code.FORK,
+        chain=finding.chain,
+        position=finding.position,
+        id=finding.id,
+        before=agreed.last_id if agreed else None,
+        after=None,
+        detail=f"the chain goes another way {where}, and no restore has declared that: "
+        f"{finding.detail}",
+    )
 
 
 def _finding(code: Code, anchor: Anchor, made: Anchor | None, detail: str) -> Finding:
@@ -72,3 +191,8 @@ def _finding(code: Code, anchor: Anchor, made: Anchor | None, detail: str) -> Fi
         after=None,
         detail=detail,
     )
+
+
+def of_chain(anchors: Iterable[Anchor], chain: str) -> Iterator[Anchor]:
+    """Yield the anchors of one chain."""
+    return (anchor for anchor in anchors if anchor.chain == chain)

@@ -44,32 +44,42 @@ class AuditTable:
     schema: str
     name: str
     #: The name of the column that has a role; roles that no column has are missing.
-    columns: Mapping[Role, str]
+    columns: Mapping[str, str]
     #: The columns in the order in which rows come.
     order: tuple[str, ...]
     #: The table's columns that have no role: no HMAC covers what stands in them.
     without_role: tuple[str, ...]
     #: The type of each role's column as SQL; empty where an archive's column list was asked.
-    types: Mapping[Role, str]
+    types: Mapping[str, str]
     #: `r` ordinary, `p` partitioned, None where it is not known.
     kind: str | None = None
+    #: What makes it doubtful which columns are meant, each in words; empty where nothing does.
+    doubts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.schema}.{self.name}"
 
-    def missing(self, recipe: Recipe) -> tuple[Role, ...]:
-        """Return the columns that the recipe covers and the table does not have."""
+    def __getstate__(self) -> dict[str, object]:
+        # A read-only view of a dictionary cannot go to another process; what it shows can.
+        return {**self.__dict__, "columns": dict(self.columns), "types": dict(self.types)}
+
+    def column(self, field: str) -> str | None:
+        """Return the column of a role, or of a field that is no role; None: there is none."""
+        return self.columns.get(field) or (field if field in self.order else None)
+
+    def missing(self, recipe: Recipe) -> tuple[str, ...]:
+        """Return what the recipe covers and the table does not have."""
         return tuple(
-            role
-            for role in recipe.fields
-            if role not in self.columns and role not in recipe.optional
+            field
+            for field in recipe.fields
+            if self.column(field) is None and field not in recipe.optional
         )
 
     def uncovered(self, recipe: Recipe) -> tuple[str, ...]:
         """Return the columns that can be changed without an HMAC failing."""
-        covered = {*recipe.fields, Role.HMAC, Role.PREV_HMAC}
-        spare = tuple(name for role, name in self.columns.items() if role not in covered)
-        return (*spare, *self.without_role)
+        covered = {self.column(field) for field in (*recipe.fields, Role.HMAC, Role.PREV_HMAC)}
+        spare = (name for name in self.columns.values() if name not in covered)
+        return (*spare, *(name for name in self.without_role if name not in covered))
 
 
 def discover_in_columns(
@@ -80,26 +90,24 @@ def discover_in_columns(
     named: bool = False,
     types: Mapping[str, str] = MappingProxyType({}),
     kind: str | None = None,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> AuditTable | None:
     """Return the table as an audit table, or None where it is not one.
 
     `named` says that the settings name this table, so that it may have any name; one that then has
-    no column for an HMAC raises AuditUnverified.
+    no column for an HMAC raises AuditUnverified. `own` are the settings' names of columns by role.
     """
     if not named and name not in TABLE_NAMES:
         return None
-    found = {
-        role: known
-        for role, names in COLUMN_NAMES.items()
-        for known in [next((one for one in names if one in columns), None)]
-        if known is not None
-    }
+    known = {role: (own[role],) if role in own else names for role, names in COLUMN_NAMES.items()}
+    there = {role: [one for one in names if one in columns] for role, names in known.items()}
+    found: dict[str, str] = {role: names[0] for role, names in there.items() if names}
     lacking = [role for role in _NEEDED if role not in found]
     if lacking and named:
-        listed = ", ".join(f"`{'` or `'.join(COLUMN_NAMES[role])}`" for role in lacking)
+        listed = ", ".join(f"`{'` or `'.join(known[role])}`" for role in lacking)
         raise AuditUnverified(
             f"table `{schema}.{name}` holds no audit chain: it has no column {listed}",
-            hint="check `audit.table` in the settings",
+            hint="check `audit.table` and `audit.columns` in the settings",
         )
     if lacking:
         return None
@@ -113,14 +121,26 @@ def discover_in_columns(
             {role: types[column] for role, column in found.items() if column in types}
         ),
         kind=kind,
+        doubts=tuple(
+            f"`{schema}.{name}` is half migrated: it has both `{names[0]}` and `{names[1]}`, and "
+            f"`{names[0]}` was read; set `[audit.columns] {role} = …`"
+            for role, names in there.items()
+            if len(names) > 1
+        ),
     )
 
 
-def discover_table(session: Session, *, named: tuple[str, str] | None = None) -> AuditTable | None:
+def discover_table(
+    session: Session,
+    *,
+    named: tuple[str, str] | None = None,
+    own: Mapping[str, str] = MappingProxyType({}),
+) -> AuditTable | None:
     """Return the audit table of the session's database, or None where it has none.
 
-    `named` is the schema and table of the settings. Raises AuditUnverified where that is not in
-    the database or holds no chain, and where several tables could be the one.
+    `named` is the schema and table of the settings, `own` their names of columns by role. Raises
+    AuditUnverified where that is not in the database or holds no chain, and where several tables
+    could be the one.
     """
     found = [
         table
@@ -133,6 +153,7 @@ def discover_table(session: Session, *, named: tuple[str, str] | None = None) ->
                 named=named is not None,
                 types=columns,
                 kind=kind,
+                own=own,
             )
         ]
         if table is not None
@@ -149,6 +170,17 @@ def discover_table(session: Session, *, named: tuple[str, str] | None = None) ->
             hint=f"set `audit.table`, such as `ALEXANDRIA_AUDIT__TABLE={found[0]}`",
         )
     return found[0] if found else None
+
+
+def look_alikes(session: Session) -> tuple[str, ...]:
+    """Return tables of other names that have the columns of a chain: what a person may name."""
+    return tuple(
+        f"{schema}.{name}"
+        for schema, name in session.all(
+            load("audit")["look_alikes"],
+            [list(COLUMN_NAMES[Role.HMAC]), list(COLUMN_NAMES[Role.PREV_HMAC]), list(TABLE_NAMES)],
+        )
+    )
 
 
 def _candidates(

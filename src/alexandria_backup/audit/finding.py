@@ -32,6 +32,10 @@ class Code(StrEnum):
     BEHIND_ANCHOR = "behind_anchor"
     #: The chain up to the anchor's row is not what was anchored.
     ANCHOR_MISMATCH = "anchor_mismatch"
+    #: The chain agrees with an anchor and goes another way before the next, and no restore said so.
+    FORK = "fork"
+    #: The first rows were retired, and there is a record of it; not a fault.
+    HEAD_RETIRED = "head_retired"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,12 +27,25 @@ class AuditKey:
     picklable.
     """
 
-    __slots__ = ("_candidates", "source")
+    __slots__ = ("_candidates", "name", "since", "source", "until")
 
-    def __init__(self, candidates: tuple[tuple[str, bytes], ...], *, source: str) -> None:
+    def __init__(
+        self,
+        candidates: tuple[tuple[str, bytes], ...],
+        *,
+        source: str,
+        name: str = "",
+        since: int | None = None,
+        until: int | None = None,
+    ) -> None:
         self._candidates = candidates
         #: Where the key was found, for messages.
         self.source = source
+        #: What the settings call it; empty where it is the only one.
+        self.name = name
+        #: Rows made from `since` on and before `until` are sealed with it, in microseconds since
+        #: the epoch; None where there is no such limit.
+        self.since, self.until = since, until
 
     @classmethod
     def of(cls, key: bytes) -> Self:
@@ -68,6 +81,10 @@ class AuditKey:
             )
         return cls(fitting, source=f"`{path}`")
 
+    def in_use(self, name: str, since: int | None, until: int | None) -> "AuditKey":
+        """Return the key under a name, for rows of a time only."""
+        return AuditKey(self._candidates, source=self.source, name=name, since=since, until=until)
+
     def reveal(self) -> tuple[tuple[str, bytes], ...]:
         """Return the candidates as (encoding, key): only for what computes HMACs."""
         return self._candidates
@@ -77,6 +94,56 @@ class AuditKey:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an audit key cannot be pickled")
+
+
+class KeyRing:
+    """The keys of a chain whose key was rotated, the newest last; a row's time says which is its.
+
+    A row that verifies only under a key that was not in use when the row says that it was made is
+    not what was signed: who has got hold of today's key cannot rewrite yesterday.
+    """
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: tuple[AuditKey, ...]) -> None:
+        if not keys:
+            raise ValueError("a key ring without keys")
+        self.keys = keys
+
+    @property
+    def source(self) -> str:
+        """Where the keys were found, for messages."""
+        return ", ".join(key.source for key in self.keys)
+
+    def __repr__(self) -> str:
+        return "KeyRing(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("audit keys cannot be pickled")
+
+
+#: Keys as they go to another process of ours through a pipe: readings, source, name, window.
+Revealed = tuple[tuple[tuple[str, bytes], ...], str, str, int | None, int | None]
+
+
+def revealed(key: AuditKey | KeyRing | None) -> tuple[Revealed, ...] | None:
+    """Return what another process needs to have the same keys; for a pipe, and nothing else."""
+    if key is None:
+        return None
+    keys = key.keys if isinstance(key, KeyRing) else (key,)
+    return tuple((one.reveal(), one.source, one.name, one.since, one.until) for one in keys)
+
+
+def ring_of(told: tuple[Revealed, ...] | None) -> KeyRing | None:
+    """Return the keys that another process has `revealed`."""
+    if told is None:
+        return None
+    return KeyRing(
+        tuple(
+            AuditKey(readings, source=source, name=name, since=since, until=until)
+            for readings, source, name, since, until in told
+        )
+    )
 
 
 def _read(path: Path) -> bytes:

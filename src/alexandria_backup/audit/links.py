@@ -6,11 +6,21 @@ tree with one root, one tip and no fork.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from alexandria_backup.audit.finding import Code, Finding, shown
-from alexandria_backup.audit.runs import Record, Run, RunLog
+from alexandria_backup.audit.runs import Record, Run
+
+
+class Stretch(NamedTuple):
+    """Consecutive rows of a run, by their indexes in it, the last one included."""
+
+    run: Run
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +29,8 @@ class Shape:
 
     #: One root, one tip, no fork, and no row outside.
     whole: bool
-    #: Runs from the root along the longest way, as far as they are followed to their end.
-    path: tuple[Run, ...]
+    #: From the root along the way of the rows that verify, and of those the longest.
+    path: tuple[Stretch, ...]
     #: Place of the first row of a run, by the run's number; the chain's first row has 1.
     positions: dict[int, int]
     findings: tuple[Finding, ...]
@@ -48,39 +58,53 @@ class _Segment:
         """Which of several followers is taken for the chain's own: not by order of arrival."""
         return self.first_valid, self.longest, self.first_hmac
 
-    @property
-    def whole_run(self) -> bool:
-        return self.start == 0 and self.end == self.run.rows - 1
 
+def join(
+    runs: Sequence[Run],
+    *,
+    chain: str,
+    keyed: bool,
+    retired: Mapping[bytes, int] = MappingProxyType({}),
+) -> Shape:
+    """Join runs by their links; `keyed` says that `valid` was found out with a proved key.
 
-def join(runs: Sequence[Run], log: RunLog, *, chain: str, keyed: bool) -> Shape:
-    """Join runs by their links; `keyed` says that `valid` was found out with a proved key."""
-    return _Joining(runs, log, chain=chain, keyed=keyed).shape()
+    `retired` are HMACs of rows that are gone for good, by a record of it, and their positions: a
+    chain may begin behind such a row.
+    """
+    return _Joining(runs, chain=chain, keyed=keyed, retired=retired).shape()
 
 
 class _Joining:
-    def __init__(self, runs: Sequence[Run], log: RunLog, *, chain: str, keyed: bool) -> None:
+    def __init__(
+        self, runs: Sequence[Run], *, chain: str, keyed: bool, retired: Mapping[bytes, int]
+    ) -> None:
         self._runs = runs
         self._chain = chain
         self._keyed = keyed
+        self._retired = retired
         self._tips: dict[bytes, Run] = {}
         for run in runs:
             self._tips.setdefault(run.tip, run)
         #: The row in the middle of a run that is followed from outside, and its own follower.
         self._inside: dict[bytes, tuple[Run, int, Record, Record]] = {}
-        self._look_inside(log)
+        self._look_inside()
         self._ends: dict[tuple[int, int], _Segment] = {}
         self._heads = {segment.run.number: segment for segment in self._segments()}
 
     def shape(self) -> Shape:
         roots = [self._heads[run.number] for run in self._runs if run.begins]
-        orphans = [
+        unattached = [
             segment
             for run in self._runs
             if not run.begins
             for segment in [self._heads[run.number]]
             if not self._attach(segment)
         ]
+        gone = [s for s in unattached if s.run.previous in self._retired]
+        orphans = [s for s in unattached if s.run.previous not in self._retired]
+        for segment in gone:
+            segment.position = self._retired[segment.run.previous or b""] + 1
+        roots += gone
         order = _measured(roots, orphans)
         findings = [
             *self._forks(None, roots),
@@ -100,7 +124,7 @@ class _Joining:
             findings=tuple(findings),
         )
 
-    def _look_inside(self, log: RunLog) -> None:
+    def _look_inside(self) -> None:
         """Find rows in the middle of runs that something follows; reads the log if it must."""
         wanted = {run.previous for run in self._runs if run.previous is not None}
         wanted -= self._tips.keys()
@@ -108,7 +132,7 @@ class _Joining:
             return
         for run in self._runs:
             before: Record | None = None
-            for index, record in enumerate(log.records(run.offset, run.rows)):
+            for index, record in enumerate(run.records()):
                 if before is not None and before.sealed in wanted:
                     found = (run, index - 1, before, record)
                     self._inside.setdefault(before.sealed, found)
@@ -241,7 +265,7 @@ class _Joining:
 def _measured(roots: list[_Segment], orphans: list[_Segment]) -> list[_Segment]:
     """Return what can be reached, parents first, with positions and lengths filled in."""
     for root in roots:
-        root.position = 1
+        root.position = root.position or 1
     order: list[_Segment] = []
     stack = [*orphans, *roots]
     while stack:
@@ -257,11 +281,9 @@ def _measured(roots: list[_Segment], orphans: list[_Segment]) -> list[_Segment]:
     return order
 
 
-def _path(roots: list[_Segment]) -> Iterator[Run]:
+def _path(roots: list[_Segment]) -> Iterator[Stretch]:
     followers = roots
     while followers:
         segment = max(followers, key=lambda follower: follower.rank)
-        if not segment.whole_run:
-            return
-        yield segment.run
+        yield Stretch(segment.run, segment.start, segment.end)
         followers = segment.children

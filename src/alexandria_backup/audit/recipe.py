@@ -19,13 +19,17 @@ Since each value carries its length, two different rows never have the same mess
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
-from alexandria_backup.errors import UsageError
+from alexandria_backup.audit.encodings import LENGTH_PREFIXED, Encode, encoder
+from alexandria_backup.audit.output import Output
+from alexandria_backup.audit.timestamps import FORMS, in_form
+from alexandria_backup.errors import SettingsInvalid, UsageError
 
 #: Of an HMAC-SHA256.
 HMAC_BYTES: Final = 32
@@ -46,29 +50,30 @@ class Role(StrEnum):
     PREV_HMAC = "prev_hmac"
 
 
-_NULL: Final = b"\x00"
-_PRESENT: Final = b"\x01"
-_LENGTH_BYTES: Final = 4
+class Previous(StrEnum):
+    """How the previous row's HMAC enters the message."""
+
+    #: Its 32 bytes, behind or before the values.
+    RAW_LAST = "raw-last"
+    RAW_FIRST = "raw-first"
+    #: As the column holds it, behind or before the values.
+    TEXT_LAST = "text-last"
+    TEXT_FIRST = "text-first"
+    #: As one of the fields: `prev_hmac` stands among them.
+    FIELD = "field"
 
 
-def _prefix(length: int) -> bytes:
-    return _PRESENT + length.to_bytes(_LENGTH_BYTES, "big")
+class Genesis(StrEnum):
+    """What stands for the previous HMAC in the first row of a chain; else a text of its own."""
+
+    #: 32 zero bytes, which the column may also hold as NULL.
+    ZEROS = "zeros"
+    #: Nothing: the column is NULL or empty, and no byte enters.
+    NOTHING = "nothing"
 
 
-#: The prefixes of the usual lengths: looking one up is four times as fast as making it.
-_PREFIXES: Final = tuple(map(_prefix, range(2048)))
-
-
-def length_prefixed(values: Sequence[bytes | None]) -> bytes:
-    """Return the values one after the other, so that each can be told from its neighbours."""
-    try:
-        return b"".join(
-            [_NULL if value is None else _PREFIXES[len(value)] + value for value in values]
-        )
-    except IndexError:
-        return b"".join(
-            [_NULL if value is None else _prefix(len(value)) + value for value in values]
-        )
+#: Before a genesis that is a text.
+GENESIS_TEXT: Final = "text:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,59 +82,167 @@ class Recipe:
 
     #: As it stands in the settings.
     name: str
-    version: int
+    version: int = 1
     #: The first bytes of each message: no HMAC made for another purpose can be passed off as one.
-    domain: bytes
-    #: Which columns are covered, in the order in which they enter the message.
-    fields: tuple[Role, ...]
+    domain: bytes = b""
+    #: What is covered, by role or by the name of the column, in the order of the message.
+    fields: tuple[str, ...]
     #: Covered columns that a table may lack; they count as NULL then.
-    optional: frozenset[Role]
-    #: How the values are put together.
-    encoding: Literal["length-prefixed"]
-    #: How a timestamp is written in the message.
-    timestamps: Literal["epoch-microseconds"]
-    #: How the previous row's HMAC enters the message.
-    previous: Literal["raw-last"]
-    #: How the columns `hmac` and `prev_hmac` are written.
-    output: Literal["hex"]
-    #: What stands for the previous HMAC in the first row's message.
-    genesis: bytes
+    optional: frozenset[str] = frozenset()
+    #: How the values are put together, see `encodings`.
+    encoding: str = LENGTH_PREFIXED
+    #: What stands for NULL between delimiters.
+    null: str = ""
+    #: Fields that hold JSON, which enters `json-sorted` and `jcs` as what it means.
+    parse: frozenset[str] = frozenset()
+    #: How a timestamp is written in the message, see `timestamps.FORMS`.
+    timestamps: str = "epoch-microseconds"
+    previous: Previous = Previous.RAW_LAST
+    output: Output = Output.HEX
+    #: `zeros`, `nothing`, or `text:` and the text that the first row's `prev_hmac` holds.
+    start: str = Genesis.ZEROS
     #: Whether each tenant has a chain of its own; otherwise the table is one chain.
-    per_tenant: bool
+    per_tenant: bool = False
+    #: The names of columns, where they are not the roles' usual ones.
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def message(self, values: Sequence[bytes | None], previous: bytes) -> bytes:
-        """Return what is authenticated for a row.
+    def __post_init__(self) -> None:
+        problem = self._problem()
+        if problem:
+            raise SettingsInvalid(
+                f"the audit recipe `{self.name}` {problem}",
+                hint="see docs/reference/audit-recipe.md",
+            )
 
-        `values` are the row's, canonical (see `rows.canonical`), in the order of `fields`;
-        `previous` is the raw HMAC before it, or `genesis`.
+    @cached_property
+    def genesis(self) -> bytes:
+        """What enters the message in the place of the first row's previous HMAC."""
+        if self.start == Genesis.ZEROS:
+            zeros = bytes(HMAC_BYTES)
+            raw = self.previous in {Previous.RAW_FIRST, Previous.RAW_LAST}
+            return zeros if raw else self.write(zeros).encode()
+        return b"" if self.start == Genesis.NOTHING else self._own_start
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether a message is domain, canonical row and previous HMAC: the fast way."""
+        return (
+            self.encoding == LENGTH_PREFIXED
+            and self.timestamps == "epoch-microseconds"
+            and self.previous is Previous.RAW_LAST
+        )
+
+    def message(self, values: Sequence[bytes | None], previous: bytes | None) -> bytes:
+        """Return what is authenticated for a row: the domain, and `body`."""
+        return self.domain + self.body(values, previous)
+
+    def body(self, values: Sequence[bytes | None], previous: bytes | None) -> bytes:
+        """Return what is authenticated for a row, behind the domain.
+
+        `values` are the row's, canonical (timestamps in microseconds), in the order of `fields`;
+        `previous` is the raw HMAC before it, or None for the first row. Raises ValueError where a
+        value cannot be written by the recipe, as metadata that are no JSON.
         """
-        return self.domain + length_prefixed(values) + previous
+        entering = self._entering(previous)
+        if self.plain:
+            return self._encode(self.fields, values) + entering
+        content = self._encode(self.fields, self._told(values, previous, entering))
+        if self.previous is Previous.FIELD:
+            return content
+        if self.previous in {Previous.RAW_FIRST, Previous.TEXT_FIRST}:
+            return entering + content
+        return content + entering
 
-    def compute(self, key: bytes, values: Sequence[bytes | None], previous: bytes) -> bytes:
+    def compute(self, key: bytes, values: Sequence[bytes | None], previous: bytes | None) -> bytes:
         """Return the raw HMAC of one row; for many rows, `Hasher` is faster."""
         return hmac.digest(key, self.message(values, previous), sha256)
 
     def write(self, digest: bytes) -> str:
-        """Return a raw HMAC as the columns hold it."""
-        return digest.hex()
+        """Return a raw HMAC as the columns hold it; `bytea` as the server writes it."""
+        return self.output.write(digest).decode()
 
     def read(self, text: bytes) -> bytes | None:
         """Return the raw HMAC that a column holds, or None where it is not written as one."""
-        try:
-            digest = bytes.fromhex(text.decode("ascii"))
-        except ValueError:
-            return None
-        # Only one way of writing is right: otherwise a row could be changed and still verify.
-        return digest if len(digest) == HMAC_BYTES and digest.hex().encode() == text else None
+        digest = self.output.read(text)
+        return digest if digest is not None and len(digest) == HMAC_BYTES else None
 
     def begins(self, prev_hmac: bytes | None) -> bool:
         """Tell whether a row with this `prev_hmac` is the first of its chain."""
-        return prev_hmac is None or prev_hmac == self.write(self.genesis).encode()
+        if self.start == Genesis.ZEROS:
+            return prev_hmac is None or prev_hmac == self._written_zeros
+        if self.start == Genesis.NOTHING:
+            return not prev_hmac
+        return prev_hmac == self._own_start
+
+    @property
+    def first_previous(self) -> str | None:
+        """What the first row of a new chain holds as `prev_hmac`."""
+        if self.start == Genesis.ZEROS:
+            return self._written_zeros.decode()
+        return None if self.start == Genesis.NOTHING else self._own_start.decode()
+
+    def _told(
+        self, values: Sequence[bytes | None], previous: bytes | None, entering: bytes
+    ) -> list[bytes | None]:
+        told = list(values)
+        for place, name in enumerate(self.fields):
+            value = told[place]
+            if name == Role.CREATED_AT and value is not None:
+                told[place] = in_form(self.timestamps, value)
+            elif name == Role.PREV_HMAC and previous is None and self.start != Genesis.NOTHING:
+                told[place] = entering
+        return told
+
+    def _entering(self, previous: bytes | None) -> bytes:
+        if previous is None:
+            return self.genesis
+        if self.previous in {Previous.RAW_FIRST, Previous.RAW_LAST}:
+            return previous
+        return self.write(previous).encode()
+
+    @cached_property
+    def _written_zeros(self) -> bytes:
+        return self.write(bytes(HMAC_BYTES)).encode()
+
+    @cached_property
+    def _own_start(self) -> bytes:
+        return self.start.removeprefix(GENESIS_TEXT).encode()
+
+    @cached_property
+    def _encode(self) -> Encode:
+        made = encoder(self.encoding, null=self.null, parse=self.parse)
+        if made is None:
+            raise SettingsInvalid(f"the audit recipe `{self.name}` has an unknown encoding")
+        return made
+
+    def _problem(self) -> str | None:
+        """Return what is wrong with the recipe as such."""
+        twice = [name for name in self.fields if self.fields.count(name) > 1]
+        stray = sorted(self.parse - set(self.fields))
+        own_field = self.previous is Previous.FIELD
+        starts = self.start in set(Genesis) or self.start.startswith(GENESIS_TEXT)
+        known = encoder(self.encoding, null=self.null, parse=self.parse)
+        checks = (
+            (not self.fields, "covers no fields"),
+            (bool(twice), f"names `{''.join(twice[:1])}` twice"),
+            (Role.HMAC in self.fields, "covers `hmac`, which is what it computes"),
+            (known is None, f"has the encoding `{self.encoding}`, which is none"),
+            (
+                self.timestamps not in FORMS,
+                f"writes timestamps as `{self.timestamps}`, which is none of {', '.join(FORMS)}",
+            ),
+            (
+                own_field != (Role.PREV_HMAC in self.fields),
+                "must name `prev_hmac` among its fields exactly where `previous` is `field`",
+            ),
+            (not starts, f"starts with `{self.start}`: expected `zeros`, `nothing` or `text:…`"),
+            (bool(stray), f"parses `{''.join(stray[:1])}`, which it does not cover"),
+        )
+        return next((said for wrong, said in checks if wrong), None)
 
 
 ALEXANDRIA_V1: Final = Recipe(
     name="alexandria-v1",
-    version=1,
     domain=b"alexandria-audit-v1\n",
     fields=(
         Role.ID,
@@ -142,47 +255,19 @@ ALEXANDRIA_V1: Final = Recipe(
         Role.CREATED_AT,
     ),
     optional=frozenset({Role.TENANT_ID}),
-    encoding="length-prefixed",
-    timestamps="epoch-microseconds",
-    previous="raw-last",
-    output="hex",
-    genesis=bytes(HMAC_BYTES),
-    per_tenant=False,
 )
 
 #: The recipes that need no definition, by name.
 BUILT_IN: Final[Mapping[str, Recipe]] = MappingProxyType({ALEXANDRIA_V1.name: ALEXANDRIA_V1})
 
 
-def recipe_named(name: str) -> Recipe:
-    """Return a recipe by the name in the settings; UsageError where there is none."""
+def recipe_named(name: str, own: Mapping[str, Recipe] = MappingProxyType({})) -> Recipe:
+    """Return a recipe by its name: one of the settings' own, or a built-in one; else UsageError."""
+    known = {**BUILT_IN, **own}
     try:
-        return BUILT_IN[name]
+        return known[name]
     except KeyError:
         raise UsageError(
             f"there is no audit recipe `{name}`",
-            hint=f"set `audit.recipe` to one of: {', '.join(BUILT_IN)}",
+            hint=f"set `audit.recipe` to one of: {', '.join(known)}",
         ) from None
-
-
-class Hasher:
-    """HMAC-SHA256 under one key, for many messages.
-
-    The key is hashed into two states once, and each message copies them: more than twice as fast
-    as `hmac.digest`. RFC 2104 defines the blocks.
-    """
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, key: bytes) -> None:
-        block_bytes = sha256().block_size
-        block = (sha256(key).digest() if len(key) > block_bytes else key).ljust(block_bytes, b"\0")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def digest(self, message: bytes) -> bytes:
-        """Return the raw HMAC of a message."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()

@@ -56,11 +56,15 @@ class AuditReport:
     #: The first findings; `counts` has all.
     findings: tuple[Finding, ...]
     counts: Mapping[Code, int]
+    #: What a retirement explains, and so is no fault: the first of them.
+    known: tuple[Finding, ...] = ()
     #: What was not checked, each with its reason.
     skipped: tuple[str, ...]
     #: Columns that no HMAC covers.
     uncovered: tuple[str, ...]
     notes: tuple[str, ...]
+    #: Places where the next row in the table was not the next one of its chain.
+    out_of_order: int = 0
 
     @property
     def exit_code(self) -> ExitCode:

@@ -1,18 +1,41 @@
-"""Rows of the audit table, from COPY text: the one reader for databases and archives."""
+"""Rows of the audit table in canonical form: from COPY text, or made by the server itself.
 
+A canonical row is the values of a `Layout`, then `prev_hmac` and `hmac` as the columns hold them,
+all length-prefixed. It is what a row's digest is taken over, and, under a plain recipe, its
+beginning is what was signed.
+"""
+
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, NamedTuple
 
 from alexandria_backup.archive.copy_text import fields
+from alexandria_backup.audit.canonical import length_prefixed, separated
 from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.timestamps import microseconds
 from alexandria_backup.errors import ArchiveDamaged
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified
+from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal, quote_qualified
 
 #: The type whose rows are not read straight from one table.
 _PARTITIONED: Final = "p"
+#: Roles that are read though a recipe may not cover them: rows are named and placed by them.
+_NEEDED: Final = (Role.ID, Role.TENANT_ID, Role.CREATED_AT)
+_TIMES: Final = ("timestamp with time zone", "timestamp without time zone")
+#: Types whose cast to text gives what COPY gives.
+_AS_TEXT: Final = (
+    *("text", "uuid", "json", "jsonb", "bytea"),
+    *("smallint", "integer", "bigint", "numeric", "character varying"),
+)
+#: What stands before a text of sixteen bytes.
+_SIXTEEN: Final = b"\1\0\0\0\x10"
+#: As in `character varying(80)`.
+_MODIFIER: Final = re.compile(r"\(\d+(,\d+)?\)")
+#: `extract` gives an exact number, and page ranges are read without the rest, from here on.
+_EXACT_EPOCH: Final = 140_000
 
 
 class AuditRow(NamedTuple):
@@ -25,34 +48,103 @@ class AuditRow(NamedTuple):
     hmac: bytes | None
     prev_hmac: bytes | None
     tenant: bytes | None
+    #: In microseconds since the epoch; what is no timestamp stays as it is.
     created_at: bytes | None
 
 
-def canonical(role: Role, value: bytes | None) -> bytes | None:
-    """Return a value as it enters a message: timestamps in microseconds, all else as it is.
+def time_of(row: AuditRow) -> int | None:
+    """Return when a row says that it was made, in microseconds since the epoch."""
+    text = row.created_at or b""
+    return int(text) if text.removeprefix(b"-").isdigit() else None
 
-    A `created_at` that is no timestamp stays as it is, and no HMAC will fit it.
-    """
-    if role is Role.CREATED_AT and value is not None:
-        return microseconds(value) or value
-    return value
+
+@dataclass(frozen=True)
+class Layout:
+    """What is read of each row of a table under a recipe, in which order."""
+
+    table: AuditTable
+    recipe: Recipe
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The covered fields, then what must be known besides; without the HMACs."""
+        covered = self.recipe.fields
+        more = (r for r in _NEEDED if r not in covered and r in self.table.columns)
+        return (*covered, *more)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether a canonical row begins with exactly what was signed."""
+        return self.recipe.plain and self.fields == self.recipe.fields
+
+    @cached_property
+    def tail(self) -> int:
+        """Bytes of `prev_hmac` and `hmac` at the end of a row that has both."""
+        return 2 * len(length_prefixed([self.recipe.output.write(bytes(32))]))
+
+    @cached_property
+    def id_first(self) -> bool:
+        """Whether the id stands in front."""
+        return self.fields[0] == Role.ID
+
+    def parse(self, row: bytes) -> AuditRow:
+        """Take a canonical row apart."""
+        values = separated(row, len(self.fields) + 2)
+        place = self._places
+        return AuditRow(
+            (values[place[Role.ID]] if Role.ID in place else None) or b"",
+            values[: len(self.recipe.fields)],
+            values[-1],
+            values[-2],
+            values[place[Role.TENANT_ID]] if Role.TENANT_ID in place else None,
+            values[place[Role.CREATED_AT]] if Role.CREATED_AT in place else None,
+        )
+
+    def id_of(self, row: bytes) -> bytes:
+        """Return the id of a canonical row."""
+        if self.id_first and row[:4] == b"\1\0\0\0":
+            return row[5 : 5 + row[4]]
+        return self.parse(row).id
+
+    def made_within(self, row: bytes, window: tuple[int, int]) -> bool:
+        """Tell whether a canonical row says that it was made in a time, in microseconds."""
+        end = len(row) - self.tail
+        if (
+            self.fields[-1] == Role.CREATED_AT
+            and row[end - 21 : end - 16] == _SIXTEEN
+            and row[end - 16 : end].isdigit()
+        ):
+            # As all are between the years 2001 and 2286; the rest is taken apart.
+            at: int | None = int(row[end - 16 : end])
+        else:
+            at = time_of(self.parse(row))
+        return at is not None and window[0] <= at < window[1]
+
+    def tenant_of(self, row: bytes) -> bytes | None:
+        """Return the tenant of a canonical row."""
+        return self.parse(row).tenant
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {field: place for place, field in enumerate(self.fields)}
 
 
 class RowReader:
-    """Makes rows of the lines of one table."""
+    """Makes canonical rows of the lines of one table."""
 
     def __init__(self, table: AuditTable, recipe: Recipe) -> None:
+        self.layout = Layout(table, recipe)
         self._table = table
         self._width = len(table.order)
-        place = {role: table.order.index(column) for role, column in table.columns.items()}
+        place = {column: number for number, column in enumerate(table.order)}
         # What the table lacks is read from the NULL that is put behind the last value.
-        self._places = [place.get(role, self._width) for role in recipe.fields]
-        self._id, self._hmac = place[Role.ID], place[Role.HMAC]
-        self._prev_hmac = place[Role.PREV_HMAC]
-        self._tenant = place.get(Role.TENANT_ID, self._width)
-        self._created_at = place.get(Role.CREATED_AT, self._width)
+        self._places = [
+            place.get(table.column(field) or "", self._width)
+            for field in (*self.layout.fields, Role.PREV_HMAC, Role.HMAC)
+        ]
+        self._created_at = place.get(table.columns.get(Role.CREATED_AT, ""), self._width)
 
-    def read(self, line: bytes) -> AuditRow:
+    def canonical(self, line: bytes) -> bytes:
         """Read a line of COPY text without its line feed.
 
         Raises ArchiveDamaged where it has more or fewer values than the table has columns.
@@ -66,28 +158,94 @@ class RowReader:
         values.append(None)
         at = values[self._created_at]
         if at is not None:
-            at = values[self._created_at] = microseconds(at) or at
-        return AuditRow(
-            values[self._id] or b"",
-            [values[place] for place in self._places],
-            values[self._hmac],
-            values[self._prev_hmac],
-            values[self._tenant],
-            at,
-        )
+            values[self._created_at] = microseconds(at) or at
+        return length_prefixed([values[place] for place in self._places])
+
+    def read(self, line: bytes) -> AuditRow:
+        """Read a line as a row; raises ArchiveDamaged as `canonical` does."""
+        return self.layout.parse(self.canonical(line))
 
 
-def live_lines(session: Session, table: AuditTable) -> Iterator[bytes]:
+def live_lines(
+    session: Session, table: AuditTable, *, where: str = "", limit: int | None = None
+) -> Iterator[bytes]:
     """Yield the lines of a table in a database, as it lies on disk; in the columns of its `order`.
 
-    One statement, so one consistent state. StatementFailed where the server refuses.
+    One statement, so one consistent state; `where` is SQL. StatementFailed where the server
+    refuses.
     """
     columns = ", ".join(map(quote_identifier, table.order))
-    where = quote_qualified(table.schema, table.name)
-    source = (
-        f"(SELECT {columns} FROM {where})"  # noqa: S608 - quoted
-        if table.kind == _PARTITIONED
-        else f"{where} ({columns})"
-    )
+    source = quote_qualified(table.schema, table.name)
+    if table.kind == _PARTITIONED or where or limit:
+        condition = f" WHERE {where}" if where else ""
+        cut = f" LIMIT {limit}" if limit else ""
+        source = f"(SELECT {columns} FROM {source}{condition}{cut})"  # noqa: S608 - quoted
+    else:
+        source = f"{source} ({columns})"
     for chunk in session.copy_out(f"COPY {source} TO STDOUT"):
         yield chunk[:-1]
+
+
+def live_blocks(session: Session, layout: Layout, *, where: str = "") -> Iterator[list[bytes]]:
+    """Yield canonical rows of a table in a database, many at a time, as they lie on disk.
+
+    The server puts them together where it can, which costs it a quarter more and this process a
+    third of what it would. `where` is SQL. StatementFailed where the server refuses.
+    """
+    statement = _canonical_statement(session.server_version, layout)
+    if statement is not None:
+        condition = f" WHERE {where}" if where else ""
+        # Several workers of the server's would give the rows in no order at all.
+        with session.with_setting("max_parallel_workers_per_gather", "0"):
+            yield from session.copy_out_values(f"{statement}{condition}")
+        return
+    reader, block = RowReader(layout.table, layout.recipe), []
+    for line in live_lines(session, layout.table, where=where):
+        block.append(reader.canonical(line))
+        if len(block) == 1000:
+            yield block
+            block = []
+    yield block
+
+
+def by_server(session: Session, layout: Layout) -> bool:
+    """Tell whether the server can put the rows together."""
+    return _canonical_statement(session.server_version, layout) is not None
+
+
+def _canonical_statement(server_version: int, layout: Layout) -> str | None:
+    """Return the query of one value per row, or None where this server or a type cannot do it."""
+    parts = []
+    for field in (*layout.fields, Role.PREV_HMAC, Role.HMAC):
+        column = layout.table.column(field)
+        if column is None:
+            parts.append(r"'\x00'::bytea")
+            continue
+        written = _as_text(server_version, layout.table.types.get(column, ""), column, field)
+        if written is None:
+            return None
+        parts.append(
+            rf"coalesce('\x01'::bytea || int4send(octet_length({written})) || textsend({written}), "
+            r"'\x00'::bytea)"
+        )
+    source = quote_qualified(layout.table.schema, layout.table.name)
+    return f"SELECT {' || '.join(parts)} FROM {source}"  # noqa: S608 - quoted
+
+
+def _as_text(server_version: int, sql_type: str, column: str, field: str) -> str | None:
+    name, sql_type = quote_identifier(column), _MODIFIER.sub("", sql_type)
+    if field == Role.CREATED_AT and sql_type in _TIMES:
+        if server_version < _EXACT_EPOCH:
+            return None
+        return (
+            f"CASE WHEN isfinite({name}) "
+            f"THEN ((extract(epoch FROM {name}) * 1000000)::bigint)::text ELSE {name}::text END"
+        )
+    if field == Role.CREATED_AT or sql_type not in _AS_TEXT:
+        return None
+    return name if sql_type == "text" else f"{name}::text"
+
+
+def row_named(table: AuditTable, ident: str) -> str:
+    """Return the SQL condition that a row has this id."""
+    return f"{quote_identifier(table.columns[Role.ID])}::text = {quote_literal(ident)}"

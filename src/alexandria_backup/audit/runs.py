@@ -1,56 +1,28 @@
 """Runs: rows that came one after the other as their links say; all that is kept of rows that pass.
 
 A table that was only ever appended to is one run. Memory grows with the number of runs, not of
-rows; what may have to be looked up later is written to a temporary file (about 60 bytes per row),
-which is read again only where the links are not in order.
+rows; what must be looked up later (id, HMAC and digest, about 95 bytes per row) goes to a temporary
+file, in blocks, and is read once more to compute the digest over the chain in its own order.
 """
 
 import struct
 import tempfile
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from pathlib import Path
+from typing import IO, Final, NamedTuple
 
 from alexandria_backup.audit.recipe import HMAC_BYTES
 from alexandria_backup.errors import StorageError
 
-if TYPE_CHECKING:
-    from hashlib import _Hash
-
 #: Bytes that are kept in memory before a file is used, and written at a time.
 _IN_MEMORY: Final = 8 * 1024 * 1024
-_BATCH: Final = 2048
-_READ: Final = 1024 * 1024
-#: A record is seldom longer.
-_USUAL: Final = 128
-#: Length of the id; 1 where the row is what was signed, 2 where its digest follows the HMAC.
-_HEAD: Final = struct.Struct("<IB")
-_VALID: Final = 1
-_DIGEST: Final = 2
-
-
-@dataclass(slots=True, kw_only=True)
-class Run:
-    """Consecutive rows, each following the one before it."""
-
-    number: int
-    #: Whether its first row says that it follows none.
-    begins: bool
-    #: The HMAC that its first row follows; None where it begins a chain or the HMAC is unreadable.
-    previous: bytes | None
-    head: bytes
-    head_id: str
-    head_at: tuple[int, str]
-    head_valid: bool
-    #: Where its records begin in the log.
-    offset: int
-    rows: int = 0
-    tip: bytes = b""
-    tip_id: str = ""
-    tip_at: tuple[int, str] = (0, "")
-    #: Over the digests of its rows, where it begins a chain.
-    rolling: "_Hash | None" = field(default=None)
+_WRITTEN: Final = 1024 * 1024
+#: Rows of a block; 1 where they are what was signed; bytes of the ids.
+_HEAD: Final = struct.Struct("<IBI")
+#: No text of PostgreSQL's holds it.
+_BETWEEN: Final = b"\0"
 
 
 class Record(NamedTuple):
@@ -62,77 +34,145 @@ class Record(NamedTuple):
     digest: bytes
 
 
+class Block(NamedTuple):
+    """What is remembered of consecutive rows: HMACs and digests, 32 bytes each, one by one."""
+
+    rows: int
+    valid: bool
+    ids: bytes
+    sealed: bytes
+    digests: bytes
+
+    def id_at(self, index: int) -> str:
+        """Return the id of a row of the block."""
+        return readable(self.ids.split(_BETWEEN)[index])
+
+    def cut(self, start: int, end: int) -> "Block":
+        """Return the rows from `start` to before `end`."""
+        ids = self.ids.split(_BETWEEN)[start:end]
+        part = slice(start * HMAC_BYTES, end * HMAC_BYTES)
+        return Block(
+            len(ids), self.valid, _BETWEEN.join(ids), self.sealed[part], self.digests[part]
+        )
+
+
 class RunLog:
-    """The rows of all runs, in the order in which they came."""
+    """The rows of all runs; several processes may each write one, and one process reads them all.
 
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+    Without a path the file has no name and vanishes with the object.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._file: IO[bytes] = (
+            tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by `close`
+            if path is None
+            else path.open("w+b")
+        )
         self._waiting: list[bytes] = []
-        #: Bytes that were added.
-        self.size = 0
+        self._waiting_bytes = 0
+        self._size = 0
 
-    def add(self, ident: bytes, sealed: bytes, digest: bytes, *, valid: bool) -> None:
-        """Remember a row; an empty `digest` is not needed later. Raises StorageError."""
-        flags = (_VALID if valid else 0) | (_DIGEST if digest else 0)
-        record = b"".join((_HEAD.pack(len(ident), flags), ident, sealed, digest))
-        self._waiting.append(record)
-        self.size += len(record)
-        if len(self._waiting) >= _BATCH:
-            self._write()
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_reopened, (self._path,))
 
-    def records(self, offset: int, count: int) -> Iterator[Record]:
-        """Yield `count` records from `offset` on."""
-        self._write()
-        position, buffer, place = offset, b"", 0
-        # Where the order breaks everywhere, runs are short, and so must reading be.
-        amount = min(_READ, count * _USUAL)
-        for _ in range(count):
-            while len(buffer) - place < _HEAD.size or len(buffer) - place < _size(buffer, place):
-                self._file.seek(position)
-                more = self._file.read(amount)
-                if not more:
-                    raise StorageError("the links of the audit chain were cut off on disk")
-                position += len(more)
-                buffer, place = buffer[place:] + more, 0
-            length, flags = _HEAD.unpack_from(buffer, place)
-            start = place + _HEAD.size
-            middle = start + length
-            end = middle + HMAC_BYTES
-            place += _size(buffer, place)
-            yield Record(
-                readable(buffer[start:middle]),
-                buffer[middle:end],
-                bool(flags & _VALID),
-                buffer[end:place],
-            )
+    def add(
+        self,
+        ids: Sequence[bytes],
+        sealed: Sequence[bytes],
+        digests: Sequence[bytes],
+        *,
+        valid: bool,
+    ) -> int:
+        """Remember rows that follow each other; return where they are. Raises StorageError."""
+        joined = _BETWEEN.join(ids)
+        block = b"".join((_HEAD.pack(len(ids), valid, len(joined)), joined, *sealed, *digests))
+        place = self._size
+        self._size += len(block)
+        self._waiting.append(block)
+        self._waiting_bytes += len(block)
+        if self._waiting_bytes >= _WRITTEN:
+            self.flush()
+        return place
 
-    def close(self) -> None:
-        """Remove the file."""
-        self._file.close()
+    def block(self, place: int) -> Block:
+        """Return the rows that `add` has put at a place."""
+        self.flush()
+        self._file.seek(place)
+        head = self._file.read(_HEAD.size)
+        if len(head) < _HEAD.size:
+            raise StorageError("the links of the audit chain were cut off on disk")
+        rows, valid, length = _HEAD.unpack(head)
+        body = self._file.read(length + rows * HMAC_BYTES * 2)
+        middle, end = length + rows * HMAC_BYTES, length + rows * HMAC_BYTES * 2
+        if len(body) < end:
+            raise StorageError("the links of the audit chain were cut off on disk")
+        return Block(rows, bool(valid), body[:length], body[length:middle], body[middle:end])
 
-    def _write(self) -> None:
+    def flush(self) -> None:
+        """Write what waits. Raises StorageError."""
+        if not self._waiting:
+            return
         try:
             self._file.seek(0, 2)
             self._file.write(b"".join(self._waiting))
+            self._file.flush()
         except OSError as error:
             raise StorageError(
                 f"the links of the audit chain cannot be kept in `{tempfile.gettempdir()}`: "
                 f"{error.strerror}",
-                hint="export TMPDIR=…   # a folder with room for 60 bytes per audit row",
+                hint="export TMPDIR=…   # a folder with room for 100 bytes per audit row",
             ) from error
         self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def close(self) -> None:
+        """Remove the file; may be called twice."""
+        self._file.close()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
-def _size(buffer: bytes, place: int) -> int:
-    length, flags = _HEAD.unpack_from(buffer, place)
-    return int(_HEAD.size + length + HMAC_BYTES * (2 if flags & _DIGEST else 1))
+def _reopened(path: Path) -> RunLog:
+    """Read in this process what another one has written."""
+    log = RunLog.__new__(RunLog)
+    log.__dict__.update(_path=path, _file=path.open("rb"), _waiting=[], _waiting_bytes=0)
+    return log
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Consecutive rows, each following the one before it."""
+
+    number: int
+    log: RunLog
+    #: Whether its first row says that it follows none.
+    begins: bool
+    #: The HMAC that its first row follows; None where it begins a chain or the HMAC is unreadable.
+    previous: bytes | None
+    head: bytes
+    head_id: str
+    head_at: tuple[int, str]
+    head_valid: bool
+    #: Where its rows are in the log, block by block.
+    blocks: "array[int]" = field(default_factory=lambda: array("Q"))
+    rows: int = 0
+    tip: bytes = b""
+    tip_id: str = ""
+    tip_at: tuple[int, str] = (0, "")
+
+    def remembered(self) -> Iterator[Block]:
+        """Yield the run's rows, block by block, in order."""
+        return map(self.log.block, self.blocks)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the run's rows one by one, in order."""
+        for block in self.remembered():
+            for index, ident in enumerate(block.ids.split(_BETWEEN)):
+                part = slice(index * HMAC_BYTES, (index + 1) * HMAC_BYTES)
+                yield Record(readable(ident), block.sealed[part], block.valid, block.digests[part])
 
 
 def readable(text: bytes) -> str:
     """Return bytes of the table as text for a message."""
     return text.decode("utf-8", "backslashreplace")
-
-
-def new_rolling() -> "_Hash":
-    """Return an empty digest over the digests of rows."""
-    return sha256()

@@ -1,10 +1,12 @@
-"""PostgreSQL's text of a timestamp to exact microseconds since the epoch.
+"""PostgreSQL's text of a timestamp to exact microseconds since the epoch, and from there onward.
 
 Python's datetime ends with the year 9999 and knows no year before 1; PostgreSQL's timestamps reach
 from 4714 BC to 294276 AD, and `infinity`. Both count in the proleptic Gregorian calendar.
 """
 
 import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 _TEXT: Final = re.compile(
@@ -80,3 +82,79 @@ def microseconds(text: bytes) -> bytes | None:
         return _remembering(text)
     except ValueError:
         return None
+
+
+def _seconds(at: int) -> tuple[str, int]:
+    """Return date and time of day, `YYYY-MM-DDTHH:MM:SS`, and the microseconds of the second."""
+    seconds, micro = divmod(at, _SECOND)
+    days, of_day = divmod(seconds, 86_400)
+    year, month, day = _civil(days)
+    clock = f"{of_day // 3600:02}:{of_day // 60 % 60:02}:{of_day % 60:02}"
+    return f"{year:04}-{month:02}-{day:02}T{clock}", micro
+
+
+def _trimmed(micro: int) -> str:
+    return f".{micro:06}".rstrip("0").rstrip(".")
+
+
+def _all_digits(at: int) -> str:
+    second, micro = _seconds(at)
+    return f"{second}.{micro:06}Z"
+
+
+def _milliseconds(at: int) -> str:
+    second, micro = _seconds(at)
+    return f"{second}.{micro // 1000:03}Z"
+
+
+def _rfc3339(at: int) -> str:
+    second, micro = _seconds(at)
+    return f"{second}{_trimmed(micro)}Z"
+
+
+def _python(at: int) -> str:
+    second, micro = _seconds(at)
+    return f"{second}{f'.{micro:06}' if micro else ''}+00:00"
+
+
+def _postgres(at: int) -> str:
+    second, micro = _seconds(at)
+    return f"{second.replace('T', ' ')}{_trimmed(micro)}+00"
+
+
+#: How a timestamp can be written in a message, from its microseconds since the epoch.
+FORMS: Final[Mapping[str, Callable[[int], str]]] = MappingProxyType(
+    {
+        "epoch-microseconds": str,
+        "epoch-milliseconds": lambda at: str(at // 1000),
+        "epoch-seconds": lambda at: str(at // _SECOND),
+        # 2026-11-23T12:00:00.120000Z, .120Z, .12Z as Go's RFC3339Nano has it.
+        "iso8601-microseconds": _all_digits,
+        "iso8601-milliseconds": _milliseconds,
+        "rfc3339": _rfc3339,
+        # As `datetime.isoformat()`, and as the server's text in UTC.
+        "python-isoformat": _python,
+        "postgres": _postgres,
+    }
+)
+
+
+def in_form(form: str, at: bytes) -> bytes:
+    """Write microseconds since the epoch in one of `FORMS`; what is no number stays as it is."""
+    if form == "epoch-microseconds" or not at.removeprefix(b"-").isdigit():
+        return at
+    return FORMS[form](int(at)).encode()
+
+
+def _civil(days: int) -> tuple[int, int, int]:
+    """Return year, month and day; Howard Hinnant's algorithm `civil_from_days`."""
+    era, of_era = divmod(days + _EPOCH_DAY, 146_097)
+    of_period = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * of_period + of_period // 4 - of_period // 100)
+    shifted = (5 * of_year + 2) // 153
+    month = shifted + (3 if shifted < 10 else -9)
+    return (
+        of_period + era * 400 + (month <= 2),
+        month,
+        of_year - (153 * shifted + 2) // 5 + 1,
+    )

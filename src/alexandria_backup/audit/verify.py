@@ -1,24 +1,30 @@
 """Verification in one call: rows at hand, or the live table inside one transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.anchoring import compare
 from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.discovery import AuditTable, discover_table
+from alexandria_backup.audit.incarnation import histories
 from alexandria_backup.audit.judge import Judge
-from alexandria_backup.audit.key import AuditKey
+from alexandria_backup.audit.key import AuditKey, KeyRing
+from alexandria_backup.audit.parallel import walk_table
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.report import AuditReport, absent
+from alexandria_backup.audit.retirement import RetiredRows, retired_table
 from alexandria_backup.audit.rows import RowReader, live_lines
+from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified
+from alexandria_backup.postgres.identifiers import quote_identifier
 
-_BATCH = 1000
+_BATCH: Final = 1000
 #: So many rows decide whether a key fits: a few edited ones must not make a good key look wrong.
-_CANARY_ROWS = 50
+_CANARY_ROWS: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +41,13 @@ def verify_rows(
     table: AuditTable,
     *,
     recipe: Recipe,
-    key: AuditKey | None,
+    key: AuditKey | KeyRing | None,
     anchor: Anchor | None = None,
+    anchors: Sequence[Anchor] = (),
     limit: int = 100,
 ) -> AuditReport:
     """Verify rows of COPY text, without line feeds; see `ChainWalker` for memory and errors."""
-    walker = ChainWalker(table, recipe, key, anchor=anchor, limit=limit)
+    walker = ChainWalker(table, recipe, key, anchor=anchor, anchors=anchors, limit=limit)
     try:
         rest = iter(lines)
         while batch := list(islice(rest, _BATCH)):
@@ -54,25 +61,85 @@ def verify_live(
     session: Session,
     *,
     recipe: Recipe,
-    key: AuditKey | None,
+    key: AuditKey | KeyRing | None,
     table: AuditTable | None = None,
     anchor: Anchor | None = None,
+    anchors: Sequence[Anchor] = (),
     limit: int = 100,
+    emit: Emit | None = None,
 ) -> AuditReport:
     """Verify the chain in a database: one state of it, in a read-only transaction of its own.
 
     Without `table` it is looked for; the report is `absent` where there is none, or `broken` if
-    an anchor says that there was one. Raises what `discover_table` raises, and StatementFailed.
+    an anchor says that there was one. A key that fits none of the first rows is told as a warning
+    at once, and links and anchors are checked all the same. Raises what `discover_table` raises,
+    and StatementFailed.
     """
     with session.transaction(read_only=True, repeatable_read=True):
-        table = table or discover_table(session)
-        if table is None:
-            return absent(None if anchor is None else compare(anchor, None, None, recipe))
-        lines = live_lines(session, table)
-        return verify_rows(lines, table, recipe=recipe, key=key, anchor=anchor, limit=limit)
+        return verify_in_transaction(
+            session,
+            recipe=recipe,
+            key=key,
+            table=table,
+            anchors=(*anchors, *((anchor,) if anchor else ())),
+            limit=limit,
+            emit=emit,
+        )
 
 
-def try_key(session: Session, *, recipe: Recipe, key: AuditKey | None, table: AuditTable) -> KeyFit:
+def verify_in_transaction(
+    session: Session,
+    *,
+    recipe: Recipe,
+    key: AuditKey | KeyRing | None,
+    table: AuditTable | None = None,
+    anchors: Sequence[Anchor] = (),
+    limit: int = 100,
+    emit: Emit | None = None,
+) -> AuditReport:
+    """Verify the chain as the session's open transaction sees it, as a snapshot does it.
+
+    The transaction must be repeatable read, and may be one that has imported a snapshot. Large
+    tables are read by several processes, each of which imports the transaction's snapshot.
+    """
+    known = histories(session)
+    table = table or discover_table(session)
+    if table is None:
+        findings = compare(anchors, None, recipe, histories=known).findings
+        return absent(next(iter(findings), None))
+    if key is not None and emit is not None:
+        fit = try_key(session, recipe=recipe, key=key, table=table)
+        if not fit.good:
+            emit(Warned(message=fit.message, hint=fit.hint))
+    walker = ChainWalker(table, recipe, key, anchors=anchors, limit=limit)
+    try:
+        with _retired(session, walker, table) as retired:
+            walk_table(session, walker, key)
+            return walker.finish(
+                histories=known, retirements=retired.retirements if retired else ()
+            )
+    finally:
+        walker.close()
+
+
+@contextmanager
+def _retired(
+    session: Session, walker: ChainWalker, table: AuditTable
+) -> Iterator[RetiredRows | None]:
+    """Let the walker take the retired rows first: they are part of the chain."""
+    where = retired_table(session, table)
+    if where is None:
+        yield None
+        return
+    rows = RetiredRows(session, walker.layout, where)
+    for block in rows.blocks():
+        walker.feed_canonical(block)
+    yield rows
+
+
+def try_key(
+    session: Session, *, recipe: Recipe, key: AuditKey | KeyRing | None, table: AuditTable
+) -> KeyFit:
     """Tell whether the key fits, by a few rows: in a moment, not after the whole table."""
     if key is None:
         return KeyFit(
@@ -82,18 +149,18 @@ def try_key(session: Session, *, recipe: Recipe, key: AuditKey | None, table: Au
         )
     missing = table.missing(recipe)
     if missing:
-        listed = ", ".join(f"`{role}`" for role in missing)
+        listed = ", ".join(f"`{field}`" for field in missing)
         return KeyFit(
             good=False,
             message=f"`{table}` has no column for {listed}, which `{recipe.name}` covers",
             hint="check `audit.table` and `audit.recipe` in the settings",
         )
     judge, read, tried = Judge(recipe, key), RowReader(table, recipe).read, 0
-    for row in map(read, _first_lines(session, table)):
-        previous = recipe.read(row.prev_hmac or b"")
-        message = recipe.message(row.values, recipe.genesis if previous is None else previous)
+    where = f"{quote_identifier(table.columns[Role.HMAC])} IS NOT NULL"
+    for line in live_lines(session, table, where=where, limit=_CANARY_ROWS):
+        row = read(line)
         tried += 1
-        if row.hmac is not None and judge.compute(message, row.hmac) is not None:
+        if row.hmac is not None and judge.fits(row):
             return KeyFit(
                 good=True,
                 message=f"the key in {key.source} (written as {judge.encoding}) fits `{table}`",
@@ -106,12 +173,3 @@ def try_key(session: Session, *, recipe: Recipe, key: AuditKey | None, table: Au
         message=f"the key in {key.source} fits none of {tried} rows of `{table}`",
         hint="check `audit.key_file` and `audit.key_encoding`, then: alexandria audit verify",
     )
-
-
-def _first_lines(session: Session, table: AuditTable) -> list[bytes]:
-    """Return a few rows that carry an HMAC, in the columns of the table's `order`."""
-    columns = ", ".join(map(quote_identifier, table.order))
-    source = quote_qualified(table.schema, table.name)
-    sealed = quote_identifier(table.columns[Role.HMAC])
-    statement = f"SELECT {columns} FROM {source} WHERE {sealed} IS NOT NULL LIMIT {_CANARY_ROWS}"  # noqa: S608 - quoted
-    return [chunk[:-1] for chunk in session.copy_out(f"COPY ({statement}) TO STDOUT")]

@@ -70,7 +70,7 @@ def append(
             text.encode() if text is not None else None for text in map(texts.get, recipe.fields)
         ]
         sealed = recipe.compute(key, values, previous)
-        stored: dict[Role, object] = {
+        stored: dict[str, object] = {
             **texts,
             Role.CREATED_AT: at,
             Role.HMAC: sealed.hex(),
@@ -103,7 +103,7 @@ def _ulid_value(text: str) -> int:
     return value
 
 
-def _texts(entry: NewEntry, ident: str, at: datetime) -> dict[Role, str | None]:
+def _texts(entry: NewEntry, ident: str, at: datetime) -> dict[str, str | None]:
     return {
         Role.ID: ident,
         Role.PRINCIPAL: entry.principal,
@@ -143,7 +143,7 @@ def _tip(session: Session, table: AuditTable) -> tuple[str, bytes] | None:
     return row[0], bytes.fromhex(row[1])
 
 
-def _insert(session: Session, table: AuditTable, stored: dict[Role, object]) -> None:
+def _insert(session: Session, table: AuditTable, stored: dict[str, object]) -> None:
     roles = [role for role in stored if role in table.columns]
     columns = ", ".join(quote_identifier(table.columns[role]) for role in roles)
     # A percent sign in a name would be taken for a placeholder.

@@ -4,7 +4,8 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Hasher, Role
+from alexandria_backup.audit.hashing import Hasher
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Role
 from alexandria_backup.demo.ulid import ulid
 
 #: What takes the lines of `audit_rows`.
@@ -25,7 +26,7 @@ def audit_rows(count: int, *, seed: int, key: bytes) -> Iterator[bytes]:
     for number in range(count):
         microseconds = (_BEGIN_S + 2 * number) * 1_000_000 + chance.randrange(2_000_000)
         at = _EPOCH + timedelta(microseconds=microseconds)
-        row = {
+        row: dict[str, str | None] = {
             Role.ID: ulid(at, chance.getrandbits(80)),
             Role.PRINCIPAL: f"user{1 + chance.randrange(20)}@example.org",
             Role.ACTION: _ACTIONS[chance.randrange(len(_ACTIONS))],

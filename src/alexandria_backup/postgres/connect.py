@@ -17,7 +17,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from alexandria_backup.errors import DsnInvalid, PoolerRefused, StatementFailed
+from alexandria_backup.postgres.copied_values import copied_values
 from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.identifiers import quote_literal
 from alexandria_backup.postgres.queries import load
 from alexandria_backup.postgres.server_errors import (
     POOLER_HINT,
@@ -141,6 +143,28 @@ class Session:
                 f"the transaction in database `{self.dsn.database}` was rolled back by the server"
             )
 
+    @contextmanager
+    def with_setting(self, name: str, value: str) -> Iterator[None]:
+        """Give a parameter of the server's another value while the block runs."""
+        before = self.value("SELECT current_setting(%s)", (name,))
+        self.execute("SELECT set_config(%s, %s, false)", (name, value))
+        try:
+            yield
+        finally:
+            # Where the connection or its transaction is broken, the setting goes with it.
+            with suppress(StatementFailed):
+                self.execute("SELECT set_config(%s, %s, false)", (name, before))
+
+    @contextmanager
+    def imported(self, snapshot: str) -> Iterator[None]:
+        """Make one read-only transaction of the block that sees what another one exported.
+
+        StatementFailed where the exporting transaction has ended.
+        """
+        with self.transaction(read_only=True, repeatable_read=True):
+            self.execute(f"SET TRANSACTION SNAPSHOT {quote_literal(snapshot)}")
+            yield
+
     def copy_out(self, statement: str) -> Iterator[bytes]:
         """Yield what `COPY … TO STDOUT` sends: one chunk per row, with its line feed.
 
@@ -169,6 +193,14 @@ class Session:
         Batches are cut anywhere. The session can do nothing else until the last one is taken.
         """
         return CopyOut(self, statement, batch_bytes)
+
+    def copy_out_values(self, query: str) -> Iterator[list[bytes]]:
+        """Yield the binary values of a query of one column without NULLs, many rows at a time.
+
+        As with `copy_out`, the session can do nothing else meanwhile.
+        """
+        with self._translated():
+            yield from copied_values(self._connection.pgconn, query)
 
     def copy_in(self, statement: str, chunks: Iterable[bytes]) -> int:
         """Feed `COPY … FROM STDIN` with chunks, cut anywhere; return the number of rows.

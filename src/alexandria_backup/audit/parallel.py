@@ -1,0 +1,180 @@
+"""A large table read by several processes: page ranges side by side, their seams checked by links.
+
+Each process reads a range of the table's pages in the transaction's snapshot and remembers its rows
+as one would that reads them all; the runs are joined afterwards by their links, so a row at a seam
+is checked like any other.
+"""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+from alexandria_backup.audit.chain import ChainWalker
+from alexandria_backup.audit.discovery import AuditTable
+from alexandria_backup.audit.key import AuditKey, KeyRing, Revealed, revealed, ring_of
+from alexandria_backup.audit.one_chain import SeenRows
+from alexandria_backup.audit.recipe import Recipe
+from alexandria_backup.audit.rows import live_blocks
+from alexandria_backup.audit.runs import RunLog
+from alexandria_backup.errors import AlexandriaError, StatementFailed
+from alexandria_backup.postgres.connect import Session, connect
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.queries import load
+from alexandria_backup.secret import Secret
+
+#: A smaller table is read faster than a process starts.
+_PAGES_WORTH_A_PROCESS: Final = 4096
+_MOST: Final = 4
+#: The first version that reads a range of pages without looking at all of them.
+_PAGE_RANGES: Final = 140_000
+_ORDINARY: Final = "r"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """What one process is told; it goes through a pipe, and never into a command line."""
+
+    conninfo: str
+    snapshot: str
+    table: AuditTable
+    recipe: Recipe
+    key: tuple[Revealed, ...] | None
+    where: str
+    limit: int
+    log: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What one process has seen."""
+
+    rows: int
+    proved: bool
+    chains: dict[bytes | None, SeenRows]
+
+
+def walk_table(
+    session: Session, walker: ChainWalker, key: AuditKey | KeyRing | None, *, processes: int = 0
+) -> None:
+    """Let a walker see the whole table, in the session's transaction.
+
+    `processes` is how many read at once; by default one per core, as far as the table is large
+    enough. Raises StatementFailed and StorageError, whichever process meets them.
+    """
+    table = walker.layout.table
+    bounds = _bounds(session, table, processes)
+    if len(bounds) < 2:
+        for block in live_blocks(session, walker.layout):
+            walker.feed_canonical(block)
+        return
+    snapshot = session.value(load("audit")["export_snapshot"])
+    with tempfile.TemporaryDirectory(prefix="alexandria-audit-") as folder:
+        shares = [
+            _Share(
+                conninfo=session.dsn.conninfo().reveal(),
+                snapshot=snapshot,
+                table=table,
+                recipe=walker.layout.recipe,
+                key=revealed(key),
+                where=where,
+                limit=walker.limit,
+                log=Path(folder) / str(number),
+            )
+            for number, where in enumerate(bounds[1:])
+        ]
+        with _started(shares) as pipes:
+            for block in live_blocks(session, walker.layout, where=bounds[0]):
+                walker.feed_canonical(block)
+            for pipe in pipes:
+                seen = _received(pipe)
+                walker.absorb(seen.chains, rows=seen.rows, proved=seen.proved)
+
+
+def _bounds(session: Session, table: AuditTable, processes: int) -> list[str]:
+    """Return the conditions that divide the table; one where it is not divided."""
+    if table.kind != _ORDINARY or session.server_version < _PAGE_RANGES:
+        return [""]
+    pages = session.value(load("audit")["pages"], (table.schema, table.name)) or 0
+    most = min(os.cpu_count() or 1, _MOST, pages // _PAGES_WORTH_A_PROCESS)
+    number = processes or most
+    if number < 2:
+        return [""]
+    cuts = [pages * share // number for share in range(1, number)]
+    lower = ["", *(f"ctid >= '({cut},0)'" for cut in cuts)]
+    # The last range is open: rows may have been added behind since the pages were counted.
+    upper = [*(f"ctid < '({cut},0)'" for cut in cuts), ""]
+    return [" AND ".join(filter(None, pair)) for pair in zip(lower, upper, strict=True)]
+
+
+@contextmanager
+def _started(shares: list[_Share]) -> Iterator[list[Connection]]:
+    context = multiprocessing.get_context("spawn")
+    started: list[tuple[BaseProcess, Connection]] = []
+    try:
+        for share in shares:
+            ours, theirs = context.Pipe()
+            process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            started.append((process, ours))
+            ours.send(share)
+        yield [pipe for _, pipe in started]
+    finally:
+        for process, pipe in started:
+            pipe.close()
+            process.terminate()
+            process.join()
+
+
+def _received(pipe: Connection) -> _Seen:
+    try:
+        answer = pipe.recv()
+    except (EOFError, OSError):
+        raise StatementFailed(
+            "a process that read the audit chain was killed",
+            hint="look for the kernel's out-of-memory killer: journalctl -k",
+        ) from None
+    if isinstance(answer, AlexandriaError):
+        raise answer
+    if not isinstance(answer, _Seen):
+        raise TypeError("a process answered with something else")
+    return answer
+
+
+def _work(pipe: Connection) -> None:
+    """Read one share of the table: what the other processes run."""
+    # Ctrl-C is for the process that was started; it ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    share = pipe.recv()
+    try:
+        answer: _Seen | AlexandriaError = _share_seen(share)
+    except AlexandriaError as error:
+        answer = StatementFailed(error.message, hint=error.hint)
+    pipe.send_bytes(pickle.dumps(answer))
+
+
+def _share_seen(share: _Share) -> _Seen:
+    walker = ChainWalker(
+        share.table,
+        share.recipe,
+        ring_of(share.key),
+        limit=share.limit,
+        log=RunLog(share.log),
+    )
+    with (
+        connect(Dsn.parse(Secret(share.conninfo)), purpose="audit") as session,
+        session.imported(share.snapshot),
+    ):
+        for block in live_blocks(session, walker.layout, where=share.where):
+            walker.feed_canonical(block)
+    proved = walker.judge is not None and walker.judge.proved
+    return _Seen(rows=walker.rows, proved=proved, chains=walker.seen())
