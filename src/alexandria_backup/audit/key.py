@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from alexandria_backup.errors import CredentialsNotFound, SettingsInvalid, WrongKey
+from alexandria_backup.secret import Secret
 
 #: How a key may be written.
 ENCODINGS: Final = ("raw", "hex", "base64")
@@ -64,7 +65,15 @@ class AuditKey:
             raise SettingsInvalid(
                 f"`audit.key_encoding` is `{encoding}`", hint="set `raw`, `hex` or `base64`"
             )
-        data = _read(path)
+        return cls._of_data(_read(path), encoding, source=f"`{path}`")
+
+    @classmethod
+    def given(cls, value: Secret, encoding: str | None, *, source: str) -> Self:
+        """Return the key that a variable holds; raises WrongKey as `load` does."""
+        return cls._of_data(value.reveal().encode(), encoding, source=source)
+
+    @classmethod
+    def _of_data(cls, data: bytes, encoding: str | None, *, source: str) -> Self:
         candidates = tuple(_candidates(data, encoding))
         fitting = tuple(pair for pair in candidates if len(pair[1]) >= SHORTEST_BYTES)
         if not fitting:
@@ -76,10 +85,10 @@ class AuditKey:
                 else "not written so"
             )
             raise WrongKey(
-                f"the audit key{form} in `{path}` is {reason}",
+                f"the audit key{form} in {source} is {reason}",
                 hint="set `audit.key_encoding` to `raw`, `hex` or `base64`, or name another file",
             )
-        return cls(fitting, source=f"`{path}`")
+        return cls(fitting, source=source)
 
     def in_use(self, name: str, since: int | None, until: int | None) -> "AuditKey":
         """Return the key under a name, for rows of a time only."""
@@ -120,6 +129,12 @@ class KeyRing:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("audit keys cannot be pickled")
+
+
+def first_reading(key: AuditKey | KeyRing | None) -> bytes | None:
+    """Return the likeliest reading of the newest key; None where there is none."""
+    newest = key.keys[-1] if isinstance(key, KeyRing) else key
+    return None if newest is None else newest.reveal()[0][1]
 
 
 #: Keys as they go to another process of ours through a pipe: readings, source, name, window.

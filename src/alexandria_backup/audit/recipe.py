@@ -19,7 +19,7 @@ Since each value carries its length, two different rows never have the same mess
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
@@ -113,6 +113,10 @@ class Recipe:
                 f"the audit recipe `{self.name}` {problem}",
                 hint="see docs/reference/audit-recipe.md",
             )
+
+    def with_columns(self, columns: Mapping[str, str]) -> "Recipe":
+        """Return the recipe for a table whose columns have other names, by role."""
+        return replace(self, columns={**self.columns, **columns}) if columns else self
 
     @cached_property
     def genesis(self) -> bytes:

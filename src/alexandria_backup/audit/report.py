@@ -49,6 +49,8 @@ class AuditReport:
     """The verdict, what it rests on, and its limits."""
 
     status: Status
+    #: The table, as `schema.name`; empty where there is none.
+    table: str = ""
     rows: int
     chains: int
     #: One per chain whose links are whole; a broken chain has none.

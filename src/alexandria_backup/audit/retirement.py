@@ -6,10 +6,10 @@ record is a row of the chain, so nobody without the key can make one.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from alexandria_backup.audit.discovery import AuditTable, discover_table
 from alexandria_backup.audit.finding import Code, Finding
@@ -27,6 +27,8 @@ from alexandria_backup.postgres.queries import load
 SUFFIX: Final = "_retired"
 #: What the row that records a retirement says.
 ACTION: Final = "audit.retired"
+#: The column of retired rows that names their capture.
+CAPTURE_COLUMN: Final = "capture_sha256"
 #: What a retirement can explain.
 _EXPLAINED: Final = frozenset(
     {
@@ -57,14 +59,16 @@ class Retirement:
 
 
 class RowSet:
-    """A digest over rows in canonical form, whatever their order."""
+    """A digest over rows in canonical form, whatever their order; and their ids."""
 
     def __init__(self) -> None:
         self._digests: list[bytes] = []
+        self.ids: set[str] = set()
 
-    def add(self, rows: Sequence[bytes]) -> None:
-        """Add rows."""
-        self._digests += [sha256(row).digest() for row in rows]
+    def add(self, row: bytes, ident: str) -> None:
+        """Add a row."""
+        self._digests.append(sha256(row).digest())
+        self.ids.add(ident)
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -72,6 +76,28 @@ class RowSet:
     def hexdigest(self) -> str:
         """Return the digest."""
         return sha256(b"".join(sorted(self._digests))).hexdigest()
+
+
+def retirement_of(
+    *, capture: str, entry: str, record: bytes | None, rows: RowSet, cloned: bool = False
+) -> Retirement:
+    """Return a retirement by what the row of the chain says (`record`, JSON) and by its rows.
+
+    `cloned` says that an id is live as well: then nobody can say which of the two is meant.
+    """
+    ids = frozenset(rows.ids)
+    made = Retirement(
+        capture=capture, entry=entry, rows=len(rows), ids=ids, recorded=False, head=None
+    )
+    try:
+        told = json.loads(record or b"{}")
+    except ValueError:
+        return made
+    if not isinstance(told, dict) or told.get("capture") != capture or entry in ids or cloned:
+        return made
+    whole = told.get("digest") == rows.hexdigest()
+    head = told.get("head") if whole or not len(rows) else None
+    return replace(made, recorded=whole, head=(head[0], head[1], head[2]) if head else None)
 
 
 def retired_table(session: Session, table: AuditTable) -> AuditTable | None:
@@ -98,13 +124,21 @@ class RetiredRows:
     def blocks(self) -> Iterator[list[bytes]]:
         """Yield the rows, canonical; afterwards `retirements` says what they are."""
         for capture, entry in self._groups():
-            rows, ids = RowSet(), set[str]()
-            where = f"capture_sha256 = {quote_literal(capture)}"
+            rows = RowSet()
+            where = f"{CAPTURE_COLUMN} = {quote_literal(capture)}"
             for block in live_blocks(self._session, self._layout, where=where):
-                rows.add(block)
-                ids.update(self._layout.id_of(row).decode() for row in block)
+                for row in block:
+                    rows.add(row, self._layout.id_of(row).decode())
                 yield block
-            self._found.append(self._retirement(capture, entry, rows, frozenset(ids)))
+            self._found.append(
+                retirement_of(
+                    capture=capture,
+                    entry=entry,
+                    record=self._record(entry),
+                    rows=rows,
+                    cloned=self._cloned(),
+                )
+            )
 
     @property
     def retirements(self) -> tuple[Retirement, ...]:
@@ -121,36 +155,20 @@ class RetiredRows:
             for capture, entry in self._session.all(load("audit")["retirements"], (where,))
         ]
 
-    def _retirement(
-        self, capture: str, entry: str, rows: RowSet, ids: frozenset[str]
-    ) -> Retirement:
-        told = self._record(entry)
-        made = Retirement(
-            capture=capture, entry=entry, rows=len(rows), ids=ids, recorded=False, head=None
-        )
-        if told.get("capture") != capture or entry in ids or self._cloned():
-            return made
-        whole = told.get("digest") == rows.hexdigest()
-        head = told.get("head") if whole or not len(rows) else None
-        return replace(made, recorded=whole, head=(head[0], head[1], head[2]) if head else None)
-
-    def _record(self, entry: str) -> Mapping[str, Any]:
-        """Return what the row of the chain says; nothing where there is no such row."""
+    def _record(self, entry: str) -> bytes | None:
+        """Return what the row of the chain says; None where there is no such row."""
         table = self._live.table
         ident, action, said = (
             quote_identifier(table.columns.get(role, role))
             for role in (Role.ID, Role.ACTION, Role.METADATA)
         )
-        found = self._session.one(
-            f"SELECT {said}::text FROM {quote_qualified(table.schema, table.name)} "  # noqa: S608
-            f"WHERE {ident}::text = %s AND {action}::text = %s",
-            (entry, ACTION),
+        where = (
+            f"{ident}::text = {quote_literal(entry)} AND {action}::text = {quote_literal(ACTION)}"
         )
-        try:
-            told = json.loads(found[0]) if found and found[0] else {}
-        except ValueError:
-            return {}
-        return told if isinstance(told, dict) else {}
+        found = self._session.value(
+            f"SELECT {said}::text FROM {quote_qualified(table.schema, table.name)} WHERE {where}"  # noqa: S608
+        )
+        return None if found is None else str(found).encode()
 
     def _cloned(self) -> bool:
         """Tell whether an id is there twice: then nobody can say which of the two is meant."""

@@ -66,6 +66,7 @@ class _Verdict:
         self._tell_skipped()
         return AuditReport(
             status=self._status(hashed, sum(counts.values()), counts.get(Code.KEY_OR_ENCODING, 0)),
+            table=str(evidence.layout.table),
             rows=evidence.rows,
             chains=len(evidence.chains),
             anchors=tuple(self.anchors),

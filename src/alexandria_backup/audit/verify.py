@@ -34,6 +34,8 @@ class KeyFit:
     good: bool
     message: str
     hint: str | None
+    #: How the key is written, where a row has told.
+    encoding: str | None = None
 
 
 def verify_rows(
@@ -165,6 +167,7 @@ def try_key(
                 good=True,
                 message=f"the key in {key.source} (written as {judge.encoding}) fits `{table}`",
                 hint=None,
+                encoding=judge.encoding,
             )
     if not tried:
         return KeyFit(good=True, message=f"`{table}` has no row with an HMAC yet", hint=None)

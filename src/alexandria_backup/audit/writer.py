@@ -1,7 +1,11 @@
-"""Appending to a chain: one row, one transaction, one writer at a time."""
+"""Appending to a chain: one row, one transaction, one writer at a time.
 
-import re
+This is the public call for writers in Python; `sql_writer` has the same for writers elsewhere. Both
+take the same lock, so they may write to one chain side by side.
+"""
+
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,7 +23,6 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 #: Crockford's base 32, as the specification at github.com/ulid/spec has it.
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LETTERS: Final = 26
-_HMAC: Final = re.compile(r"[0-9a-f]{64}")
 _CHANCE_BITS: Final = 80
 
 
@@ -42,6 +45,7 @@ class Appended:
 
     id: str
     hmac: bytes
+    #: The HMAC that it follows; what stands for it in the first row of a chain.
     previous: bytes
     created_at: datetime
 
@@ -54,30 +58,49 @@ def append(
     Right with any number of writers that use this function: an advisory lock makes them wait for
     each other, and the id is greater than the last one even within a millisecond or when the clock
     goes back, so that the greatest id is the tip. Raises AuditUnverified where the chain is not of
-    that kind (ids are no ULIDs, a column is missing, chains per tenant), and AuditBroken where the
-    newest row carries no HMAC to go on from.
+    that kind (ids are no ULIDs, a column is missing), and AuditBroken where the newest row carries
+    no HMAC to go on from.
+    """
+    with session.transaction():
+        return append_in_transaction(session, table=table, recipe=recipe, key=key, entry=entry)
+
+
+def append_in_transaction(
+    session: Session,
+    *,
+    table: AuditTable,
+    recipe: Recipe,
+    key: bytes,
+    entry: NewEntry,
+    passing_over: Collection[str] = (),
+) -> Appended:
+    """Append a row as part of the open transaction, which keeps all other writers waiting.
+
+    Rows whose ids are in `passing_over` are not followed. Raises what `append` does.
     """
     _check_kind(table, recipe, entry)
-    with session.transaction():
-        session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
-        # Under the lock: the time orders rows as the chain does.
-        at = datetime.now(UTC)
-        tip = _tip(session, table)
-        previous = recipe.genesis if tip is None else tip[1]
-        ident = ulid_after(at, None if tip is None else tip[0])
-        texts = _texts(entry, ident, at)
-        values = [
-            text.encode() if text is not None else None for text in map(texts.get, recipe.fields)
-        ]
-        sealed = recipe.compute(key, values, previous)
-        stored: dict[str, object] = {
-            **texts,
-            Role.CREATED_AT: at,
-            Role.HMAC: sealed.hex(),
-            Role.PREV_HMAC: previous.hex(),
-        }
-        _insert(session, table, stored)
-    return Appended(id=ident, hmac=sealed, previous=previous, created_at=at)
+    session.execute("SELECT pg_catalog.pg_advisory_xact_lock(%s)", (WRITER_LOCK,))
+    # Under the lock: the time orders rows as the chain does.
+    at = datetime.now(UTC)
+    newest, sealed_before = _tip(session, table, recipe, entry.tenant_id, passing_over)
+    ident = ulid_after(at, newest)
+    texts = _texts(entry, ident, at)
+    previous = recipe.first_previous if sealed_before is None else recipe.write(sealed_before)
+    texts[Role.PREV_HMAC] = previous
+    values = [text.encode() if text is not None else None for text in map(texts.get, recipe.fields)]
+    sealed = recipe.compute(key, values, sealed_before)
+    stored: dict[str, object] = {
+        **texts,
+        Role.CREATED_AT: at,
+        Role.HMAC: recipe.write(sealed),
+    }
+    _insert(session, table, stored)
+    return Appended(
+        id=ident,
+        hmac=sealed,
+        previous=recipe.genesis if sealed_before is None else sealed_before,
+        created_at=at,
+    )
 
 
 def ulid_after(at: datetime, last: str | None) -> str:
@@ -117,36 +140,50 @@ def _texts(entry: NewEntry, ident: str, at: datetime) -> dict[str, str | None]:
 
 
 def _check_kind(table: AuditTable, recipe: Recipe, entry: NewEntry) -> None:
-    if recipe.per_tenant:
-        raise AuditUnverified("rows are appended to one chain only, not to one per tenant")
     told = _texts(entry, "", _EPOCH)
     lost = [role for role, text in told.items() if text is not None and role not in table.columns]
-    if lost:
+    strange = [field for field in recipe.fields if field not in set(Role)]
+    if lost or strange:
         raise AuditUnverified(
-            f"`{table}` has no column for " + ", ".join(f"`{role}`" for role in lost)
+            f"`{table}` cannot be written to: no value or no column for "
+            + ", ".join(f"`{role}`" for role in (*lost, *strange))
         )
 
 
-def _tip(session: Session, table: AuditTable) -> tuple[str, bytes] | None:
-    """Return id and HMAC of the row with the greatest id."""
+def _tip(
+    session: Session,
+    table: AuditTable,
+    recipe: Recipe,
+    tenant: str | None,
+    passing_over: Collection[str],
+) -> tuple[str | None, bytes | None]:
+    """Return the greatest id of all, and the HMAC of the row of this chain to go on from."""
     ident, sealed = (quote_identifier(table.columns[role]) for role in (Role.ID, Role.HMAC))
     source = quote_qualified(table.schema, table.name)
     # Names are quoted. ULIDs sort as bytes, whatever the collation of the database.
-    row = session.one(
-        f"SELECT {ident}::text, {sealed}::text FROM {source} "  # noqa: S608
-        f'ORDER BY {ident}::text COLLATE "C" DESC LIMIT 1'
-    )
+    newest = f'ORDER BY {ident}::text COLLATE "C" DESC LIMIT 1'
+    last = session.value(f"SELECT {ident}::text FROM {source} {newest}")  # noqa: S608
+    where = f"{ident}::text <> ALL (<given>)"
+    given: list[object] = [list(passing_over)]
+    if recipe.per_tenant:
+        column = quote_identifier(table.columns[Role.TENANT_ID])
+        where += f" AND {column}::text IS NOT DISTINCT FROM <given>"
+        given.append(tenant)
+    query = f"SELECT {ident}::text, {sealed}::text FROM {source} WHERE {where} {newest}"  # noqa: S608
+    # A percent sign in a name would be taken for a placeholder.
+    row = session.one(query.replace("%", "%%").replace("<given>", "%s"), given)
     if row is None:
-        return None
-    if _HMAC.fullmatch(row[1] or "") is None:
-        raise AuditBroken(f"the newest row `{row[0]}` of `{table}` has no HMAC in hex")
-    return row[0], bytes.fromhex(row[1])
+        return last, None
+    digest = recipe.read((row[1] or "").encode())
+    if digest is None:
+        raise AuditBroken(f"the newest row `{row[0]}` of `{table}` has no HMAC in {recipe.output}")
+    return last, digest
 
 
 def _insert(session: Session, table: AuditTable, stored: dict[str, object]) -> None:
     roles = [role for role in stored if role in table.columns]
     columns = ", ".join(quote_identifier(table.columns[role]) for role in roles)
-    # A percent sign in a name would be taken for a placeholder.
+    # Where parameters are given, a literal percent sign in a name is doubled.
     target = f"{quote_qualified(table.schema, table.name)} ({columns})".replace("%", "%%")
     places = ", ".join(["%s"] * len(roles))
     session.execute(

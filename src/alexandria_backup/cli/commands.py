@@ -44,6 +44,10 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
         ("run", "abort"): "run_abort",
         ("run", "accept"): "run_accept",
         ("audit", "verify"): "audit_verify",
+        ("audit", "anchor"): "audit_anchor",
+        ("audit", "capture"): "audit_capture",
+        ("audit", "recipe"): "audit_recipe",
+        ("audit", "retire"): "audit_retire",
         ("manifests", "kubernetes"): "manifests_kubernetes",
         ("manifests", "systemd"): "manifests_systemd",
     }
@@ -77,4 +81,9 @@ def add_commands(app: typer.Typer, wanted: Sequence[tuple[str, ...]]) -> None:
     for command in wanted:
         module = import_module(f"alexandria_backup.cli.{COMMANDS[command]}")
         into = groups[command[0]] if len(command) > 1 else app
-        into.command(command[-1])(module.command)
+        # A command that has others below it brings a program of its own.
+        below = getattr(module, "app", None)
+        if isinstance(below, typer.Typer):
+            into.add_typer(below, name=command[-1])
+        else:
+            into.command(command[-1])(module.command)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import typer
 
+from alexandria_backup.audit.retire import Retired
 from alexandria_backup.cli.amounts import age, amount
 from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.errors import Interrupted, UsageError
@@ -75,6 +76,15 @@ def confirm_accept(invocation: Invocation, *, yes: bool) -> Callable[[AcceptStat
 def confirm_word(expected: str, what: str, *, yes: bool) -> None:
     """Ask for a word before something that is not a run; raises Interrupted or UsageError."""
     _ask(expected, what, yes=yes)
+
+
+def confirm_retirement(planned: Retired, *, yes: bool) -> None:
+    """Ask before audit rows are moved."""
+    _ask(
+        planned.table,
+        f"move {planned.rows:,} rows of `{planned.table}` to `{planned.retired_table}`",
+        yes=yes,
+    )
 
 
 def restore_lines(state: RestoreState) -> list[str]:

@@ -219,8 +219,12 @@ class AnchorPart(Part):
     first_hmac: str
     last_id: str
     last_hmac: str
-    #: SHA-256 over the canonical rows, in the chain's order.
+    #: The digest over the canonical rows, in the chain's order.
     rolling: str
+    #: What that digest can be gone on from; None in the first release, which computed it otherwise.
+    settled: str | None = None
+    #: The history of the database that it belongs to; None where no restore has declared one.
+    incarnation: str | None = None
 
 
 class AuditPart(Part):

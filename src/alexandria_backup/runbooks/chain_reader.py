@@ -1,5 +1,6 @@
 """The audit chain as a runbook needs it: read from an archive, or from a database, to one form."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
@@ -7,15 +8,17 @@ from pydantic import BaseModel, ConfigDict
 from alexandria_backup.archive.contents import RowSink
 from alexandria_backup.archive.copy_text import columns_of
 from alexandria_backup.archive.toc import TocEntry
-from alexandria_backup.audit.chain import ChainWalker
-from alexandria_backup.audit.discovery import AuditTable, discover_in_columns, discover_table
-from alexandria_backup.audit.key import AuditKey
+from alexandria_backup.audit.anchor import WHOLE_TABLE, Anchor
+from alexandria_backup.audit.discovery import AuditTable, discover_table
+from alexandria_backup.audit.incarnation import Incarnation, declare
+from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.recipe import Recipe
 from alexandria_backup.audit.report import AuditReport
+from alexandria_backup.audit.stream import StreamedChain
 from alexandria_backup.audit.verify import KeyFit, try_key, verify_live
 from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.read_archive import ReadArchive, read_archive
-from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode
+from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode, StatementFailed
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.connect import Session
 
@@ -34,6 +37,8 @@ class ChainSeen(BaseModel):
     rolling: tuple[str, ...]
     #: How a command ends that has found this.
     exit_code: ExitCode
+    #: Rows of each chain by its name; of one whose links are broken, all rows of the table.
+    chains: Mapping[str, int] = {}
 
 
 def require(seen: ChainSeen | None, *, required: bool | None, where: str) -> None:
@@ -70,7 +75,33 @@ def chain_seen(report: AuditReport | None) -> ChainSeen | None:
         summary=report.summary(),
         rolling=tuple(anchor.rolling for anchor in report.anchors),
         exit_code=report.exit_code,
+        chains={anchor.chain: anchor.count for anchor in report.anchors}
+        or {WHOLE_TABLE: report.rows},
     )
+
+
+def declare_history(
+    session: Session,
+    *,
+    run: str,
+    source: str,
+    seen: ChainSeen | None,
+    others: Sequence[Incarnation] = (),
+) -> str | None:
+    """Declare in a database that its chain begins a new history; doing it twice is once.
+
+    `seen` is what was seen of the chain as it came back; None means that nothing was given up.
+    Returns a warning where the role may not do that: the data matter more.
+    """
+    rows = None if seen is None else dict(seen.chains)
+    try:
+        declare(session, run=run, source=source, rows=rows, others=others)
+    except StatementFailed as error:
+        return (
+            f"the new history of the audit chain could not be declared: {error.message}; "
+            "`audit verify` will call it a fork"
+        )
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,60 +110,71 @@ class ChainReader:
 
     recipe: Recipe
     #: None where no key is set: links are checked then, and nothing is called verified.
-    key: AuditKey | None
+    key: AuditKey | KeyRing | None
     #: `(schema, name)` where the settings name the table.
     table: tuple[str, str] | None
 
-    def archive(self, source: ArchiveSource, emit: Emit) -> tuple[ReadArchive, AuditReport | None]:
+    def archive(
+        self, source: ArchiveSource, emit: Emit, anchors: Sequence[Anchor] = ()
+    ) -> tuple[ReadArchive, AuditReport | None]:
         """Read an archive in full, its audit chain in the same pass.
 
         Where several tables could hold the chain, none is taken, and that is a warning.
         """
-        walkers: dict[str, ChainWalker] = {}
+        chain = StreamedChain(recipe=self.recipe, key=self.key, table=self.table, anchors=anchors)
 
         def watch(entry: TocEntry) -> RowSink | None:
-            table = self._table(entry)
-            if table is None:
+            if entry.copy_statement is None:
                 return None
-            walker = walkers[str(table)] = ChainWalker(table, self.recipe, self.key)
-            return walker.feed
+            schema, table, columns = columns_of(entry.copy_statement)
+            return chain.sink(schema or entry.namespace or "", table, columns)
 
-        read = read_archive(source, watch=watch, emit=emit)
-        if len(walkers) > 1:
-            named = ", ".join(f"`{table}`" for table in sorted(walkers))
-            emit(
-                Warned(
-                    message=f"several tables of `{source.name}` could hold an audit chain: {named}",
-                    hint="set `[audit] table`",
+        try:
+            read = read_archive(source, watch=watch, emit=emit)
+            if len(chain.tables) > 1:
+                listed = ", ".join(f"`{table}`" for table in chain.tables)
+                emit(
+                    Warned(
+                        message=f"several tables of `{source.name}` could hold an audit chain: "
+                        f"{listed}",
+                        hint="set `[audit] table`",
+                    )
                 )
-            )
-            for walker in walkers.values():
-                walker.close()
-            return read, None
-        return read, next((walker.finish() for walker in walkers.values()), None)
+                return read, None
+            return read, chain.finish()
+        finally:
+            chain.close()
 
-    def live(self, session: Session) -> AuditReport | None:
-        """Read the chain in the database of `session`; None where there is none."""
-        table = self._live_table(session)
-        if table is None:
+    def live(
+        self, session: Session, anchors: Sequence[Anchor] = (), emit: Emit | None = None
+    ) -> AuditReport | None:
+        """Read the chain in the database of `session`; None where there is none.
+
+        Where anchors say that there was one, its absence is a report, and a finding.
+        """
+        table = self.find(session)
+        if table is None and not anchors:
             return None
-        return verify_live(session, table=table, recipe=self.recipe, key=self.key)
+        return verify_live(
+            session, table=table, recipe=self.recipe, key=self.key, anchors=anchors, emit=emit
+        )
 
     def fit(self, session: Session) -> KeyFit | None:
         """Tell whether the key fits the chain in a database; None where there is no chain."""
-        table = self._live_table(session)
+        table = self.find(session)
         if table is None:
             return None
         return try_key(session, recipe=self.recipe, key=self.key, table=table)
 
-    def _live_table(self, session: Session) -> AuditTable | None:
-        return discover_table(session, named=self.table)
+    def required(self, session: Session) -> AuditTable:
+        """Return the audit table of a database; raises AuditUnverified where there is none."""
+        table = self.find(session)
+        if table is None:
+            raise AuditUnverified(
+                "no audit table was found", hint="set `[audit] table` to `schema.name`"
+            )
+        return table
 
-    def _table(self, entry: TocEntry) -> AuditTable | None:
-        if entry.copy_statement is None:
-            return None
-        schema, name, columns = columns_of(entry.copy_statement)
-        schema = schema or entry.namespace or ""
-        if self.table is not None and self.table != (schema, name):
-            return None
-        return discover_in_columns(schema, name, columns, named=self.table is not None)
+    def find(self, session: Session) -> AuditTable | None:
+        """Return the audit table of a database; None where there is none."""
+        return discover_table(session, named=self.table, own=self.recipe.columns)

@@ -21,7 +21,6 @@ from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.shadow import Marker
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
-    AnchorPart,
     ArchivePart,
     AuditPart,
     DatabasePart,
@@ -32,6 +31,7 @@ from alexandria_backup.repository.manifest_parts import (
     StoredPart,
     TablePart,
 )
+from alexandria_backup.runbooks.anchors import anchor_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,16 +247,5 @@ def _audit(report: AuditReport) -> AuditPart:
         summary=report.summary(),
         rows=report.rows,
         findings=sum(report.counts.values()),
-        anchors=tuple(
-            AnchorPart(
-                chain=anchor.chain,
-                count=anchor.count,
-                first_id=anchor.first_id,
-                first_hmac=anchor.first_hmac,
-                last_id=anchor.last_id,
-                last_hmac=anchor.last_hmac,
-                rolling=anchor.rolling,
-            )
-            for anchor in report.anchors
-        ),
+        anchors=tuple(map(anchor_part, report.anchors)),
     )

@@ -44,7 +44,7 @@ from alexandria_backup.postgres.shadow import (
     shadow_name,
 )
 from alexandria_backup.postgres.swap import name_of, who_is
-from alexandria_backup.runbooks.chain_reader import chain_seen
+from alexandria_backup.runbooks.chain_reader import chain_seen, declare_history
 from alexandria_backup.runbooks.restore_prepare import RestoreParts
 from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source
 from alexandria_backup.runbooks.servers import Servers
@@ -307,6 +307,7 @@ class Finish:
             if state.request.to_database is not None:
                 # It is a database like any other from now on: the marker goes.
                 set_attributes(maintenance, database, _facts(state))
+        state = self._declare(state, database)
         if not acting:
             return Done(state, "none")
         with servers.session(database, "finish") as session:
@@ -325,6 +326,20 @@ class Finish:
     def undo(self, state: RestoreState) -> RestoreState:
         """They go with the database."""
         return state
+
+    def _declare(self, state: RestoreState, database: str) -> RestoreState:
+        """Let the audit chain's new history be known: newer anchors are of rows given up."""
+        source = _source(state)
+        if source.chain is None:
+            return state
+        with self.parts.servers.session(database, "finish") as session:
+            warning = declare_history(
+                session, run=state.run, source=source.snapshot, seen=source.chain
+            )
+        if warning is None:
+            return state
+        self.parts.emit(Warned(message=warning))
+        return state.model_copy(update={"warnings": (*state.warnings, warning)})
 
     def _detach(self, state: RestoreState, database: str) -> RestoreState:
         """Take the slot from each subscription: it belongs to the database that was replaced."""

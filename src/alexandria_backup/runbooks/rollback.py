@@ -6,6 +6,7 @@ It is the swap backwards, and so it can be rolled back itself: forward again.
 from dataclasses import dataclass
 from typing import ClassVar
 
+from alexandria_backup.audit.incarnation import Incarnation, histories
 from alexandria_backup.errors import DatabaseMissing
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.activity import subscriptions
@@ -15,6 +16,7 @@ from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.runbooks import prechecks, rights
+from alexandria_backup.runbooks.chain_reader import declare_history
 from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
 from alexandria_backup.runbooks.kept import find_kept, readable
@@ -39,6 +41,8 @@ class RollbackState(SwitchState):
 
     #: The run that kept the database; None means the newest.
     of_run: str | None = None
+    #: What the database that goes knows of histories of the audit chain.
+    histories: tuple[Incarnation, ...] = ()
     given_up: tuple[GivenUp, ...] = ()
 
 
@@ -71,6 +75,7 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
                 patience_s=parts.fence_patience_s,
             ),
             swap,
+            DeclareHistory(parts=parts),
             StartApplication(application=parts.application, servers=parts.servers, emit=parts.emit),
         ),
         state_type=RollbackState,
@@ -124,10 +129,15 @@ class FindKept(ReadingStep):
                 "server": server.system_identifier,
                 "warnings": (*state.warnings, *warnings),
                 "given_up": given_up,
+                "histories": self._histories(state.target),
                 "license": license_before(self.parts.application),
             }
         )
         return Done(found, f"`{kept.name}`, kept by {kept.marker.run}")
+
+    def _histories(self, target: str) -> tuple[Incarnation, ...]:
+        with self.parts.servers.session(target, "find") as session:
+            return tuple(histories(session).incarnations)
 
     def _compare(self, maintenance: Session, kept: str, target: str) -> tuple[GivenUp, ...]:
         if not self.parts.compare:
@@ -138,6 +148,49 @@ class FindKept(ReadingStep):
         with readable(maintenance, kept), servers.session(kept, "find") as session:
             then = count_tables(session)
         return differences(now, {label: item.rows for label, item in then.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclareHistory:
+    """Let the database that came back know of the histories that it has not seen itself.
+
+    Anchors that were taken of the other one meanwhile are then of rows given up, and no fork.
+    """
+
+    name: ClassVar[str] = "declare-history"
+    changes: ClassVar[bool] = True
+
+    parts: RollbackParts
+
+    def explain(self, state: RollbackState) -> Explanation:
+        """Say where it is written."""
+        return Explanation(
+            sentence=f"declare in `{state.target}` that the history of its audit chain goes on",
+            commands=("INSERT INTO alexandria_backup.incarnations …",),
+        )
+
+    def do(self, state: RollbackState) -> Done[RollbackState]:
+        """Write it, where restores have declared anything at all."""
+        if not state.histories:
+            return Done(state, "nothing was declared")
+        with self.parts.servers.session(state.target, "finish") as session:
+            warning = declare_history(
+                session,
+                run=state.run,
+                source=state.incoming.name if state.incoming else state.target,
+                seen=None,
+                others=state.histories,
+            )
+        if warning is None:
+            return Done(state, "declared")
+        self.parts.emit(Warned(message=warning))
+        return Done(
+            state.model_copy(update={"warnings": (*state.warnings, warning)}), "not declared"
+        )
+
+    def undo(self, state: RollbackState) -> RollbackState:
+        """Leave it: it is true of both databases."""
+        return state
 
 
 @dataclass(frozen=True, kw_only=True)

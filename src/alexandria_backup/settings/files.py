@@ -101,7 +101,18 @@ def _anchored(content: dict[str, Any], folder: Path) -> dict[str, Any]:
             continue
         if _is_path(field) or (key == "repository" and ":" not in value.partition("/")[0]):
             table[name] = str(folder / value)
+    _anchor_keys(content, folder)
     return content
+
+
+def _anchor_keys(content: dict[str, Any], folder: Path) -> None:
+    """Make the paths of `[[audit.keys]]` relative to the file, too."""
+    audit = content.get("audit")
+    keys = audit.get("keys") if isinstance(audit, dict) else None
+    for key in keys if isinstance(keys, list) else ():
+        path = key.get("file") if isinstance(key, dict) else None
+        if isinstance(path, str) and path and not path.startswith("~"):
+            key["file"] = str(folder / path)
 
 
 def _is_path(field: FieldInfo) -> bool:

@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from alexandria_backup.errors import SettingsInvalid
+from alexandria_backup.settings.audit import AuditSettings
 from alexandria_backup.settings.outside import (
     KubernetesSettings,
     SystemdSettings,
@@ -23,7 +24,6 @@ from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import (
     Count,
     Hidden,
-    KeyEncoding,
     Keys,
     Location,
     Percent,
@@ -107,24 +107,6 @@ class ApplicationSettings(Section):
         (),
         description="SQL statements that return true if restored data are good; in the variable "
         "one statement, or a JSON list.",
-    )
-
-
-class AuditSettings(Section):
-    """The application's audit chain."""
-
-    required: bool | None = Field(
-        None,
-        description="Whether a chain that could not be verified is an error; default: yes where "
-        "a chain was found.",
-    )
-    table: str | None = Field(
-        None, description="The table, as `schema.name`; default: found by its columns."
-    )
-    recipe: str = Field("alexandria-v1", description="How a row's HMAC is computed.")
-    key_file: UserPath | None = Field(None, description="A file that holds the key of the HMACs.")
-    key_encoding: KeyEncoding | None = Field(
-        None, description="How the key is written: `raw`, `hex` or `base64`; default: tried."
     )
 
 

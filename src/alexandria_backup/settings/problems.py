@@ -37,6 +37,12 @@ def misplaced(content: Mapping[str, Any], source: Path | None) -> Iterator[str]:
             f"`dsn` does not belong into `{source}`, which others may read: "
             f"put it into a file of mode 0600 and name that as `[database] dsn_file`"
         )
+    audit = content.get("audit")
+    if isinstance(audit, dict) and "key" in audit:
+        yield (
+            f"`audit.key` does not belong into `{source}`, which others may read: "
+            f"put it into a file of mode 0600 and name that as `[audit] key_file`"
+        )
     known = [key for key, _ in fields()]
     for name, value in content.items():
         # Here and not by pydantic: its settings take keys with an underscore for their own options.

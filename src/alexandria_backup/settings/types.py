@@ -63,6 +63,18 @@ def _keys(value: object) -> object:
     return _list_or(lambda text: text.replace(",", " ").split(), value)
 
 
+def json_text(value: object) -> object:
+    """Read a variable's text as JSON, for a setting that is a table or a list of tables."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+
+
 def _number(value: object) -> object:
     # To Python `true` is 1.
     if isinstance(value, bool):

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from alexandria_backup.audit.key import AuditKey
-from alexandria_backup.audit.recipe import recipe_named
 from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import FoundDsn, find_dsn
@@ -142,8 +140,8 @@ class Rooms:
         """Recipe and key of the audit chain."""
         audit = self.settings.audit
         return ChainReader(
-            recipe=recipe_named(audit.recipe),
-            key=AuditKey.load(audit.key_file, audit.key_encoding) if audit.key_file else None,
+            recipe=audit.chosen_recipe(),
+            key=audit.loaded_key(),
             table=_qualified(audit.table) if audit.table else None,
         )
 
@@ -188,6 +186,18 @@ class Rooms:
     def pins(self) -> Pins:
         """What this machine remembers of repositories."""
         return Pins(self.settings.state_dir)
+
+    @property
+    def all_trusted_keys(self) -> tuple[TrustedKey, ...]:
+        """The trusted keys, and this installation's own: it believes what it has signed itself."""
+        own = (self.signing_key.trusted,) if self.signing_key is not None else ()
+        return (*self.trusted_keys, *own)
+
+    @property
+    def has_repository(self) -> bool:
+        """Whether there is a repository to look into: one is set, and its folder is there."""
+        named = self.settings.repository
+        return bool(named) and not is_missing_folder(named or "")
 
     def tools(self, server_major: int) -> ClientTools:
         """Return PostgreSQL's programs for a server of this major version."""

@@ -35,10 +35,17 @@ WHERE n.nspname = %s AND c.relname = %s
 SELECT pg_catalog.pg_export_snapshot()
 
 -- name: has_incarnations
-SELECT pg_catalog.to_regclass('alexandria_backup.incarnations') IS NOT NULL
+-- Whether it is there, and this role may read it.
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'alexandria_backup' AND c.relname = 'incarnations'
+      AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+      AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+)
 
 -- name: incarnations
-SELECT id, declared_at, source, chain, rows_kept
+SELECT number, id, parent, declared_at, source, chain, rows_kept
 FROM alexandria_backup.incarnations ORDER BY number
 
 -- name: make_incarnations
@@ -46,21 +53,31 @@ CREATE SCHEMA IF NOT EXISTS alexandria_backup;
 CREATE TABLE IF NOT EXISTS alexandria_backup.incarnations (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     id text NOT NULL,
-    declared_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    parent text,
+    declared_at timestamptz NOT NULL,
     source text NOT NULL,
     chain text NOT NULL,
-    rows_kept bigint NOT NULL,
+    rows_kept bigint,
     UNIQUE (id, chain)
 );
+GRANT USAGE ON SCHEMA alexandria_backup TO PUBLIC;
+GRANT SELECT ON alexandria_backup.incarnations TO PUBLIC;
 COMMENT ON TABLE alexandria_backup.incarnations IS
     'Each restore of this database: how many rows the audit chain had when it began anew'
 
 -- name: declare_incarnation
-INSERT INTO alexandria_backup.incarnations (id, source, chain, rows_kept)
-VALUES (%s, %s, %s, %s) ON CONFLICT (id, chain) DO NOTHING
+INSERT INTO alexandria_backup.incarnations (id, parent, declared_at, source, chain, rows_kept)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (id, chain) DO NOTHING
 
 -- name: has_retirements
-SELECT pg_catalog.to_regclass('alexandria_backup.retirements') IS NOT NULL
+-- Whether it is there, and this role may read it.
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'alexandria_backup' AND c.relname = 'retirements'
+      AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+      AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+)
 
 -- name: retirements
 SELECT capture_sha256, entry FROM alexandria_backup.retirements
@@ -77,6 +94,8 @@ CREATE TABLE IF NOT EXISTS alexandria_backup.retirements (
     retired_by text NOT NULL,
     reason text NOT NULL
 );
+GRANT USAGE ON SCHEMA alexandria_backup TO PUBLIC;
+GRANT SELECT ON alexandria_backup.retirements TO PUBLIC;
 COMMENT ON TABLE alexandria_backup.retirements IS
     'Audit rows that were moved away: by which capture, and which audit row says so'
 

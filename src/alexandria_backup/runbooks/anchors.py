@@ -1,0 +1,151 @@
+"""Anchors of earlier days: from manifests, and from signed notes; and new notes, stored."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from alexandria_backup.audit.anchor import Anchor
+from alexandria_backup.audit.note import SUFFIX, AnchorNote, decode, encode
+from alexandria_backup.audit.report import AuditReport, Status
+from alexandria_backup.errors import (
+    AlexandriaError,
+    AuditBroken,
+    AuditUnverified,
+    ObjectMissing,
+    SettingsInvalid,
+    StorageError,
+)
+from alexandria_backup.events import Emit, Warned
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import AnchorPart
+from alexandria_backup.sealing.signing import SigningKey, TrustedKey
+from alexandria_backup.storage.store import ObjectStore
+
+
+def anchor_part(anchor: Anchor) -> AnchorPart:
+    """Return an anchor as a manifest has it."""
+    return AnchorPart(**asdict(anchor))
+
+
+def anchors_of(manifest: Manifest) -> tuple[Anchor, ...]:
+    """Return the anchors in a manifest; none of a chain that was broken: nobody vouches for it."""
+    audit = manifest.audit
+    parts = () if audit is None or audit.status == Status.BROKEN else audit.anchors
+    return tuple(Anchor(**part.model_dump()) for part in parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorPlaces:
+    """Where signed notes are kept, and whose signatures count.
+
+    What this signer has signed before is among them, so that it can refuse to go back behind it.
+    """
+
+    application: str
+    database: str
+    stores: Sequence[ObjectStore]
+    trusted: Sequence[TrustedKey]
+    emit: Emit
+
+    def known(self) -> Iterator[Anchor]:
+        """Yield the anchors of all notes on this database.
+
+        A note that cannot be read or believed is a warning: whoever damages one must not silence
+        the others.
+        """
+        for store in self.stores:
+            for name in self._names(store):
+                try:
+                    note = decode(store.get(name), self.trusted)
+                except ObjectMissing:
+                    continue
+                except AlexandriaError as error:
+                    self.emit(Warned(message=f"anchor `{name}` in `{store.url}`: {error.message}"))
+                    continue
+                if note.concerns(self.application, self.database):
+                    yield from note.anchors
+
+    def _names(self, store: ObjectStore) -> list[str]:
+        if _is_missing(store):
+            return []
+        try:
+            found = store.list(recursive=False)
+            return sorted(info.name for info in found if info.name.endswith(SUFFIX))
+        except StorageError as error:
+            self.emit(Warned(message=f"anchors in `{store.url}`: {error.message}"))
+            return []
+
+    def keep(self, note: AnchorNote, key: SigningKey) -> str:
+        """Store a note in every place, and return it signed. Raises StorageError.
+
+        The place that was asked for comes last: this machine remembers what it has signed even
+        where it could not be stored there.
+        """
+        document = encode(note, key)
+        for store in self.stores:
+            store.put(note.name, document.encode())
+        return document
+
+
+def _is_missing(store: ObjectStore) -> bool:
+    """Tell whether a store is a folder that nobody has made yet."""
+    return "://" not in store.url and not Path(store.url).is_dir()
+
+
+def given(documents: Iterable[tuple[str, bytes]], trusted: Sequence[TrustedKey]) -> list[Anchor]:
+    """Return the anchors of notes that somebody has given, each by its name.
+
+    Raises ManifestInvalid and WrongKey for one that cannot be believed: it was asked for.
+    """
+    found: list[Anchor] = []
+    for name, document in documents:
+        try:
+            found += decode(document, trusted).anchors
+        except AlexandriaError as error:
+            raise type(error)(f"anchor `{name}`: {error.message}", hint=error.hint) from error
+    return found
+
+
+def note_of(
+    report: AuditReport | None, session: Session, *, application: str, database: str
+) -> AnchorNote:
+    """Return what a signer may vouch for after a verification.
+
+    Raises AuditBroken where the chain is broken or goes back behind what was anchored before, and
+    AuditUnverified where there is nothing to vouch for.
+    """
+    if report is None or report.status in {Status.ABSENT, Status.EMPTY}:
+        raise AuditUnverified(
+            "there are no audit rows to anchor", hint="set `[audit] table` to `schema.name`"
+        )
+    if report.status is Status.BROKEN:
+        raise AuditBroken(
+            f"no anchor was signed: {report.summary()}", hint="alexandria audit verify"
+        )
+    if report.status is Status.UNVERIFIED or not report.anchors:
+        raise AuditUnverified(
+            f"no anchor was signed: {report.summary()}", hint="alexandria audit verify"
+        )
+    facts = server_facts(session)
+    return AnchorNote(
+        application=application,
+        database=database,
+        system_identifier=facts.system_identifier,
+        table=report.table,
+        at=facts.now,
+        status=str(report.status),
+        anchors=report.anchors,
+    )
+
+
+def signer(key: SigningKey | None) -> SigningKey:
+    """Return the key that signs; raises SettingsInvalid where none is set."""
+    if key is None:
+        raise SettingsInvalid(
+            "an anchor must be signed, and no signing key is set",
+            hint="openssl genpkey -algorithm ed25519 -out signing.key   "
+            "# mode 0600; then set `[signing] key_file`",
+        )
+    return key
