@@ -5,12 +5,15 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import report, snapshots
+from bench import audit, report, snapshots
 from bench.measuring import Result
 from bench.workshop import Workshop, workshop
 
 #: What can be measured, by name; each is given a workshop with the seeded database.
-MEASUREMENTS: dict[str, Callable[[Workshop], list[Result]]] = {"snapshots": snapshots.run}
+MEASUREMENTS: dict[str, Callable[[Workshop], list[Result]]] = {
+    "snapshots": snapshots.run,
+    "audit": audit.run,
+}
 
 
 def main() -> None:

@@ -228,8 +228,8 @@ def doc_comments(owner: type) -> dict[str, str]:
 
 def _commands(command: object, name: str) -> Iterator[Command]:
     below: Mapping[str, object] = getattr(command, "commands", {})
-    # A group by itself does nothing; the program's own options are worth a section.
-    if not below or name == PROGRAM:
+    # A group by itself mostly does nothing; the program's own options are worth a section.
+    if not below or name == PROGRAM or getattr(command, "invoke_without_command", False):
         yield _command(command, name)
     for word, child in below.items():
         yield from _commands(child, f"{name} {word}")

@@ -75,8 +75,10 @@ def test_a_row_edited_without_the_key_is_named(chain: Chain, change: str) -> Non
     chain.sql(f"UPDATE public.audit_logs SET {change} WHERE id = %s", chain.ids[8])
     report = chain.verify()
     only(report, Code.ROW_HMAC_MISMATCH, chain.ids[8])
-    assert report.findings[0].position == 9
-    assert chain.ids[8] in report.findings[0].describe()
+    finding = report.findings[0]
+    assert finding.position == 9
+    assert (finding.before, finding.after) == (chain.ids[7], chain.ids[9])
+    assert chain.ids[8] in finding.describe()
 
 
 def test_an_edited_row_that_stays_in_its_place_has_both_neighbours_named(

@@ -22,9 +22,9 @@ def parse(words: list[str]) -> None:
         if below and not words:
             return
         context = command.make_context(name, list(words), parent=parent, obj=invocation)
-        if not below:
+        rest = [*context._protected_args, *context.args]
+        # A group that does something itself may be all that is typed.
+        if not below or (not rest and command.invoke_without_command):
             return
-        name, command, words = command.resolve_command(
-            context, [*context._protected_args, *context.args]
-        )
+        name, command, words = command.resolve_command(context, rest)
         parent = context

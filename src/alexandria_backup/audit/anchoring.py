@@ -106,14 +106,16 @@ def compare(
     recipe: Recipe,
     *,
     broken: bool = False,
+    edited: bool = False,
     first: int = 1,
     histories: Histories | None = None,
 ) -> Compared:
     """Compare a chain with its anchors; `walked` is None where the chain is not there at all.
 
-    `broken` says that its links do not lead to its end; `first` is the position of its first row,
-    where the ones before were retired. An anchor that fits an earlier history of the database, one
-    that a declared restore has ended, tells of rows given up and is no finding.
+    `broken` says that its links do not lead to its end, and `edited` that rows of it are known not
+    to be what was signed, so that another content is no news; `first` is the position of its first
+    row, where the ones before were retired. An anchor that fits an earlier history of the database,
+    one that a declared restore has ended, tells of rows given up and is no finding.
     """
     compared = Compared()
     histories = histories or Histories(())
@@ -137,6 +139,11 @@ def compare(
         if finding is None:
             compared.fitting += 1
             agreed = anchor
+        elif edited and mark is not None and recipe.write(mark.sealed) == anchor.last_hmac:
+            compared.skipped.append(
+                f"anchor of {anchor.count:,} rows: its HMAC is there; what the rows held cannot be "
+                "compared, since some do not verify"
+            )
         else:
             known = histories.knows(anchor.incarnation)
             compared.findings.append(_told(finding, anchor, mark, agreed, known=known))

@@ -34,6 +34,9 @@ class Shape:
     #: Place of the first row of a run, by the run's number; the chain's first row has 1.
     positions: dict[int, int]
     findings: tuple[Finding, ...]
+    #: The row before a run's first one and the row after its last one, by the run's number.
+    before: Mapping[int, str]
+    after: Mapping[int, str]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -122,6 +125,17 @@ class _Joining:
             path=tuple(_path(roots)),
             positions=positions,
             findings=tuple(findings),
+            before={
+                child.run.number: segment.last_id
+                for segment in order
+                for child in segment.children
+                if child.start == 0
+            },
+            after={
+                segment.run.number: max(segment.children, key=lambda child: child.rank).first_id
+                for segment in order
+                if segment.children and segment.end == segment.run.rows - 1
+            },
         )
 
     def _look_inside(self) -> None:

@@ -9,6 +9,7 @@ from itertools import islice
 from alexandria_backup.audit.canonical import prefix
 from alexandria_backup.audit.finding import Code, Finding
 from alexandria_backup.audit.judge import Judge
+from alexandria_backup.audit.links import Shape
 from alexandria_backup.audit.output import Output
 from alexandria_backup.audit.recipe import HMAC_BYTES
 from alexandria_backup.audit.rows import AuditRow, Layout, time_of
@@ -72,11 +73,16 @@ class SeenRows:
         ]
         return min(heads, default=None)
 
-    def mismatches(self, positions: dict[int, int]) -> list[Finding]:
-        """Return the first rows that do not verify; `positions` are those of their runs."""
+    def mismatches(self, shape: Shape) -> list[Finding]:
+        """Return the first rows that do not verify, with their places in the chain."""
         found = []
         for bad in self.bad:
-            start = None if bad.run is None else positions.get(bad.run.number)
+            run = bad.run
+            start = None if run is None else shape.positions.get(run.number)
+            if run is not None and bad.index == 0:
+                bad.before = shape.before.get(run.number)
+            if run is not None and bad.index == run.rows - 1:
+                bad.after = shape.after.get(run.number)
             found.append(
                 Finding(
                     code=Code.ROW_HMAC_MISMATCH,

@@ -88,7 +88,7 @@ class _Verdict:
             shape = replace(shape, whole=bool(shape.path))
         self.breaks += chain.breaks
         if not doubtful:
-            listed = chain.mismatches(shape.positions)
+            listed = chain.mismatches(shape)
             unlisted = chain.bad_rows - len(listed)
             self.findings.add_all(listed, unlisted, Code.ROW_HMAC_MISMATCH)
         self.findings.add_all(shape.findings)
@@ -97,15 +97,15 @@ class _Verdict:
             self.skipped.append(
                 f"{older:,} rows from before the chain carry no HMAC: nothing protects them"
             )
-        self._compare(chain.name, shape)
+        self._compare(chain, shape, edited=bool(chain.bad_rows) and not doubtful)
 
-    def _compare(self, chain: str, shape: Shape) -> None:
+    def _compare(self, chain: SeenRows, shape: Shape, *, edited: bool) -> None:
         evidence = self.evidence
-        anchors = list(of_chain(evidence.anchors, chain))
+        anchors = list(of_chain(evidence.anchors, chain.name))
         walked = walk(
             shape,
             evidence.layout.recipe,
-            chain=chain,
+            chain=chain.name,
             positions=(anchor.count for anchor in anchors),
             incarnation=evidence.histories.current,
         )
@@ -113,9 +113,13 @@ class _Verdict:
             self.anchors.append(walked.anchor)
         first = shape.positions[shape.path[0].run.number] if shape.path else 1
         if first > 1:
-            self._head_retired(chain, shape, first)
+            self._head_retired(chain.name, shape, first)
         self._take_comparison(
-            anchors, walked if shape.path else None, broken=not shape.whole, first=first
+            anchors,
+            walked if shape.path else None,
+            broken=not shape.whole,
+            edited=edited,
+            first=first,
         )
 
     def _head_retired(self, chain: str, shape: Shape, first: int) -> None:
@@ -135,16 +139,23 @@ class _Verdict:
         """Compare anchors of chains that are not there any more."""
         there = {chain.name for chain in self.evidence.chains}
         lost = [anchor for anchor in self.evidence.anchors if anchor.chain not in there]
-        self._take_comparison(lost, None, broken=False, first=1)
+        self._take_comparison(lost, None, broken=False, edited=False, first=1)
 
     def _take_comparison(
-        self, anchors: Sequence[Anchor], walked: Walked | None, *, broken: bool, first: int
+        self,
+        anchors: Sequence[Anchor],
+        walked: Walked | None,
+        *,
+        broken: bool,
+        edited: bool,
+        first: int,
     ) -> None:
         compared = compare(
             anchors,
             walked,
             self.evidence.layout.recipe,
             broken=broken and walked is not None,
+            edited=edited,
             first=first,
             histories=self.evidence.histories,
         )

@@ -9,7 +9,7 @@ from alexandria_backup.cli.invocation import DsnFile, Json, invocation_of
 from alexandria_backup.errors import UsageError
 
 app = typer.Typer(
-    help="Keep evidence of rows that are at fault, and check such evidence.",
+    help="Keep the rows that the findings name, their neighbours and verdicts, signed.",
     invoke_without_command=True,
 )
 
