@@ -277,6 +277,13 @@ def test_a_real_snapshot_from_first_to_last(site: Site) -> None:
     def statuses() -> list[str]:
         return [line["status"] for line in result("snapshot", "list")]
 
+    findings = result_of(site.run("doctor", "--json"), 3)
+    doctor = {finding["name"]: finding for finding in findings}
+    assert doctor["repository keys"]["status"] == "ok"
+    assert (
+        "sealed to 1 recipients, signed by `alexandria-backup`"
+        in (doctor["repository keys"]["message"])
+    )
     result("snapshot", "create")
     assert statuses() == ["stored"]
     assert result("snapshot", "verify", "latest")["bad"] == []

@@ -22,6 +22,7 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.server import ServerFacts, role_facts, server_facts
 from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.opened import Repository
 from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.servers import Servers
@@ -64,6 +65,8 @@ class DoctorParts:
     tools: Callable[[int], ClientTools]
     #: None where no repository is set.
     repository: Callable[[], ObjectStore] | None
+    #: Opens the repository; None where the place is a plain folder of files.
+    opened: Callable[[], Repository | None]
     #: The manifest of the newest snapshot of this database; None where there is none.
     newest: Callable[[], Manifest | None]
     state_dir: Path
@@ -103,6 +106,7 @@ def _database(parts: DoctorParts, servers: Servers, session: Session) -> Iterato
     yield from _guarded("restore rights", lambda: _restore_rights(servers))
     yield from _guarded("server space", lambda: _server_space(parts, servers, server))
     yield from _guarded("repository", lambda: _repository(parts, session))
+    yield from _guarded("repository keys", lambda: _repository_keys(parts))
     yield from _guarded("extensions", lambda: _extensions(parts, session))
     yield from _guarded("audit chain", lambda: _chain(parts, session))
 
@@ -233,6 +237,33 @@ def _repository(parts: DoctorParts, session: Session) -> Iterator[Finding]:
     else:
         room = "no limit known" if free is None else f"{free:,} bytes free"
         yield _ok("repository", f"`{store.url}`, {room}; {estimate}")
+
+
+def _repository_keys(parts: DoctorParts) -> Iterator[Finding]:
+    """Say who can read a repository, and whether this machine can write it."""
+    repository = parts.opened() if parts.repository is not None else None
+    if repository is None:
+        return
+    sealed = f"sealed to {len(repository.recipients)} recipients" * bool(repository.recipients)
+    said = f"`{repository.id}`, {sealed or 'not encrypted'}, "
+    said += f"signed by {', '.join(f'`{key.name}`' for key in repository.trusted) or 'nobody'}"
+    refusal = repository.settled.refusal
+    if refusal is not None:
+        yield Finding(
+            name="repository keys",
+            status=Status.FAILED,
+            message=f"{said}; not writable from here: {refusal.message}",
+            hint=refusal.hint,
+        )
+    elif repository.lost_heads():
+        yield Finding(
+            name="repository keys",
+            status=Status.WARNING,
+            message=f"{said}; its ledger lacks entries that this machine has seen",
+            hint="alexandria repository check",
+        )
+    else:
+        yield _ok("repository keys", said)
 
 
 def _extensions(parts: DoctorParts, session: Session) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ def doctor_parts(rooms: Rooms, places: Places) -> DoctorParts:
         servers=lambda: (rooms.servers, rooms.found_dsn.source),
         tools=rooms.tools,
         repository=(lambda: places.snapshots().store) if settings.repository else None,
+        opened=lambda: rooms.opened,
         newest=lambda: _newest(places),
         state_dir=settings.state_dir,
         chain=lambda: rooms.chain,
