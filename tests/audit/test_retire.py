@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from alexandria_backup.audit.capture import CaptureFacts, OpenedCapture, open_capture, seal
-from alexandria_backup.audit.evidence import Evidence, collect
+from alexandria_backup.audit.evidence import collect
 from alexandria_backup.audit.finding import Code
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import Status
@@ -34,31 +33,10 @@ def signing() -> SigningKey:
     return SigningKey.from_seed("evidence.example.org", bytes(32))
 
 
-def facts_of(chain: Chain, found: Evidence) -> CaptureFacts:
-    return CaptureFacts(
-        application="app",
-        database=chain.session.dsn.database,
-        system_identifier=7,
-        server_version="18",
-        table=str(chain.table()),
-        recipe="alexandria-v1",
-        at=datetime(2026, 11, 23, tzinfo=UTC),
-        operator="ada",
-        host="h",
-        tool="t",
-        reason="because",
-        scope=found.scope,
-        status=str(found.report.status),
-        summary=found.report.summary(),
-        rows=len(found.rows),
-        rows_digest=found.digest,
-        head=found.head,
-        limits=("it shows what was there",),
-    )
-
-
 @pytest.fixture
-def capture(chain: Chain, signing: SigningKey) -> Callable[..., bytes]:
+def capture(
+    chain: Chain, signing: SigningKey, facts_of: Callable[..., CaptureFacts]
+) -> Callable[..., bytes]:
     def make(through: str | None = None) -> bytes:
         found = collect(
             chain.session, table=chain.table(), recipe=ALEXANDRIA_V1, key=chain.key, through=through
