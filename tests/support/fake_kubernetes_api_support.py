@@ -100,6 +100,17 @@ class _Handler(Handler):
                 409, f'Operation cannot be fulfilled on "{error}": the object has been modified'
             )
 
+    def answer(
+        self,
+        status: int,
+        body: object,
+        *,
+        kind: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.cluster.carried_out(self.command, self.path)
+        super().answer(status, body, kind=kind, headers=headers)
+
     def _route(self, method: str, path: str, query: dict[str, str], body: Any) -> None:
         found = _discovery(path, self.cluster.absent)
         if method == "GET" and found is not None:

@@ -73,6 +73,8 @@ class FakeCluster:
     actor: Callable[["FakeCluster"], None] = lambda _: None
     #: Called before each request with method and path; may return an answer to give instead.
     fault: Callable[[str, str], tuple[int, str, bytes, dict[str, str]] | None] = lambda *_: None
+    #: Called after each request was carried out, before its answer is sent.
+    carried_out: Callable[[str, str], None] = lambda *_: None
     #: What was asked for, as `GET /api/…`.
     asked: list[str] = field(default_factory=list)
     #: Kinds whose definition is not installed, by plural.
