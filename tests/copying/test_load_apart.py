@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 from copying_support import Desk, archive_of
 
 from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import load_archive
 from alexandria_backup.copying.loading import Loading, LoadOptions
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.errors import AlexandriaError, Interrupted, SnapshotDamaged
 from alexandria_backup.events import Event, Progress
 from alexandria_backup.postgres.client_tools import find_client_tools
+from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.repository.layout import object_name
@@ -236,3 +239,112 @@ def test_a_database_that_is_not_empty_is_an_error(archive: SnapshotArchive, targ
     with pytest.raises(AlexandriaError, match="already exists"):
         target.load(archive)
     assert target.is_left_alone()
+
+
+# ── going on ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Watched:
+    """Which rows are asked for; the last ones of `children` may be kept from coming."""
+
+    target: Target
+    stop: bool
+    asked: list[tuple[str, int]] = field(default_factory=list)
+
+    @contextmanager
+    def apart(self, archive: SnapshotArchive) -> Any:
+        with APART(archive) as parts:
+            yield replace(parts, tables=tuple(map(self._table, parts.tables)))
+
+    def _table(self, table: Any) -> Any:
+        return replace(
+            table,
+            rows=tuple(
+                replace(rows, text=partial(self._text, table, number, rows.text))
+                for number, rows in enumerate(table.rows)
+            ),
+        )
+
+    def _text(self, table: Any, number: int, text: Callable[[], Any]) -> Any:
+        self.asked.append((table.label, number))
+        if self.stop and table.label == "public.children" and number == len(table.rows) - 1:
+            notes = "SELECT 1 FROM alexandria_backup_load.notes WHERE note = 'base'"
+            assert any(self.target.all(notes) or threading.Event().wait(0.02) for _ in range(900))
+            raise Interrupted("killed")
+        yield from text()
+
+
+APART = SnapshotArchive.apart
+
+
+@pytest.fixture
+def stopped(
+    archive: SnapshotArchive, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Watched, list[tuple[str, int]]]:
+    """A load that ended before the last rows; and what it has loaded, as the database knows."""
+    watched = Watched(target, stop=True)
+
+    def apart(archive: SnapshotArchive) -> Any:
+        return watched.apart(archive)
+
+    monkeypatch.setattr(SnapshotArchive, "apart", apart)
+    with pytest.raises(Interrupted):
+        target.load(archive)
+    assert target.is_left_alone()
+    found = target.all("SELECT note FROM alexandria_backup_load.notes WHERE note LIKE 'rows %'")
+    labels = {table.framed.oid: table for table in archive.tables if table.framed}
+    places = [note.split()[1:] for (note,) in found]
+    loaded = [
+        (f"{labels[int(oid)].schema_name}.{labels[int(oid)].name}", int(number))
+        for oid, number in places
+    ]
+    assert len(loaded) > 5
+    return watched, loaded
+
+
+def test_a_load_goes_on_and_loads_nothing_twice(
+    archive: SnapshotArchive, desk: Desk, target: Target, stopped: Any
+) -> None:
+    watched, loaded = stopped
+    watched.stop, watched.asked = False, []
+    target.load(archive)
+    assert not set(watched.asked) & set(loaded)
+    assert ("public.children", len(frames_of(archive, "children")) - 1) in watched.asked
+    source = replace(target, dsn=desk.dsn)
+    assert sorted(target.all(ROWS)) == sorted(source.all(ROWS))
+    assert target.all(OBJECTS) == source.all(OBJECTS)
+    # Nothing tells of it afterwards.
+    assert target.all("SELECT to_regnamespace('alexandria_backup_load')") == [(None,)]
+
+
+def frames_of(archive: SnapshotArchive, name: str) -> Any:
+    framed = named(archive, name).framed
+    assert framed is not None
+    return framed.frames
+
+
+@pytest.mark.parametrize("note", ["rest begun", "base"])
+def test_what_pg_restore_has_left_half_done_is_not_gone_on_with(
+    archive: SnapshotArchive, target: Target, stopped: Any, note: str
+) -> None:
+    with connect(target.dsn, purpose="test") as session:
+        assert can_go_on(session, archive.identity)
+        assert not can_go_on(session, "another archive")
+        if note == "base":
+            session.execute("DELETE FROM alexandria_backup_load.notes WHERE note = 'base'")
+        else:
+            session.execute("INSERT INTO alexandria_backup_load.notes VALUES ('rest begun')")
+        assert not can_go_on(session, archive.identity)
+
+
+def test_sessions_of_a_killed_load_are_ended_first(
+    archive: SnapshotArchive, target: Target, stopped: Any
+) -> None:
+    # A pg_restore that has outlived its master, in the middle of a table.
+    with psycopg.connect(target.dsn.conninfo().reveal()) as survivor:
+        survivor.execute("LOCK TABLE public.children IN ACCESS EXCLUSIVE MODE")
+        stopped[0].stop = False
+        target.load(archive)
+        with pytest.raises(psycopg.OperationalError):
+            survivor.execute("SELECT 1")

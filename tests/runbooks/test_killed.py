@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from oracle_support import keep_in_frames
 from site_support import Site
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
@@ -150,6 +151,17 @@ def test_a_restore_from_a_repository_that_is_killed_ends_well(
 ) -> None:
     site.make_repository()
     check_restore(site, seq, moment, ending)
+
+
+@pytest.mark.parametrize("ending", ["resume", "abort"])
+@pytest.mark.parametrize(
+    "number", [1, 7, *(pytest.param(n, marks=pytest.mark.campaign) for n in (2, 3, 5, 12, 20))]
+)
+def test_a_restore_that_is_killed_among_the_rows_ends_well(
+    site: Site, monkeypatch: pytest.MonkeyPatch, number: int, ending: str
+) -> None:
+    keep_in_frames(site, monkeypatch)
+    check_restore(site, number, "rows", ending)
 
 
 @pytest.mark.parametrize("ending", ["resume", "abort"])

@@ -1,17 +1,22 @@
 """Run a restore or a rollback and die, by SIGKILL, at one transition of its journal.
 
-    python killed_run.py CONFIG restore|rollback N before|after|session
+    python killed_run.py CONFIG restore|rollback N before|after|session|rows
 
 `before` dies when the deed of the nth line is done and the line is not yet written; `after` when
 the line is written and the next deed is not yet begun; `session` dies inside of a deed, where the
-nth session with the server would be opened.
+nth session with the server would be opened; `rows` where the nth rows of a repository's snapshot
+would be loaded, when all of its small tables are in.
 """
 
+import itertools
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
+from alexandria_backup.copying.load_rows import RowsLoad
 from alexandria_backup.events import discard
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.runbooks.servers import Servers
@@ -47,6 +52,27 @@ class DeadlyServers(Servers):
         return super().open(name, purpose)
 
 
+def die_at_rows(number: int) -> None:
+    """Let the process die where it would load rows for the nth time."""
+    copy_in, load_base = RowsLoad._copy_in, RowsLoad._load_base
+    count = itertools.count(1)
+    base = threading.Event()
+
+    def deadly(self: Any, table: Any, place: int) -> Any:
+        if next(count) >= number:
+            # What pg_restore loads cannot be gone on with half-way.
+            base.wait()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return copy_in(self, table, place)
+
+    def noticed(self: Any, keep: Any) -> None:
+        load_base(self, keep)
+        base.set()
+
+    RowsLoad._copy_in = deadly  # type: ignore[method-assign]
+    RowsLoad._load_base = noticed  # type: ignore[method-assign]
+
+
 def main() -> None:
     config, runbook, seq, moment = sys.argv[1:]
     wiring = Wiring.load(
@@ -63,6 +89,8 @@ def main() -> None:
             timeouts=given.timeouts,
         )
         object.__setattr__(wiring.rooms, "servers", deadly)
+    elif moment == "rows":
+        die_at_rows(int(seq))
     else:
         # The state folder alone: a journal that another machine does not have must do.
         object.__setattr__(wiring.rooms, "state", DeadlyStore(state_dir, runbook, int(seq), moment))

@@ -10,6 +10,7 @@ from alexandria_backup.archive.inventory import creates_public_schema
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.archive_source import ArchiveSource
+from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import (
     acting_entries,
     load_acting_entries,
@@ -131,16 +132,18 @@ class Load:
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
-        """Load it into a database made anew: an earlier attempt may have left anything in it."""
+        """Load it: into what a killed attempt has noted as done, or into a database made anew."""
+        goes_on = self._can_go_on(state)
         create = CreateShadow(parts=self.parts)
-        state = create.do(create.undo(state)).state
+        # The shadow that a killed attempt has loaded into was made by that attempt, too.
+        state = create.do(state if goes_on else create.undo(state)).state
         name = _shadow_name(state)
         self._refuse_changed(state)
         servers = self.parts.servers
         entries = read_entries(self.parts, state)
         with servers.session(name, "load") as shadow:
             major = server_facts(shadow).major
-            if creates_public_schema(entries):
+            if creates_public_schema(entries) and not goes_on:
                 shadow.execute("DROP SCHEMA IF EXISTS public")
         with growth(servers, name, f"load {state.request.archive}", self.parts.emit):
             load_archive(_loading(self.parts, state, name, entries, major))
@@ -151,6 +154,17 @@ class Load:
     def undo(self, state: RestoreState) -> RestoreState:
         """The shadow is dropped as a whole."""
         return state
+
+    def _can_go_on(self, state: RestoreState) -> bool:
+        """Tell whether the shadow is this run's, and a part of the very archive is in it."""
+        identity = self.parts.place.archive(state.request.archive).identity
+        name = _shadow_name(state)
+        with self.parts.servers.maintenance() as maintenance:
+            marker = read_marker(maintenance, name)
+        if identity is None or marker is None or marker.run != state.run:
+            return False
+        with self.parts.servers.session(name, "load") as shadow:
+            return can_go_on(shadow, identity)
 
     def _refuse_changed(self, state: RestoreState) -> None:
         """What is loaded must be what was read and agreed to."""
