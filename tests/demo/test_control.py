@@ -2,12 +2,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from deployed_support import eventually
 
 from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
@@ -24,15 +24,6 @@ from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.secret import Secret
 
 RATE = 100.0
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; the limit only ends a test that fails anyway."""
-    for _ in range(1500):
-        if holds():
-            return
-        time.sleep(0.02)
-    pytest.fail("it never came to hold")
 
 
 def is_gone(pid: int) -> bool:

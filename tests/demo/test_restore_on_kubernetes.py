@@ -1,9 +1,11 @@
 """The whole paper runbook on a cluster whose pods are the demo application."""
 
+import base64
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from deployed_support import (
@@ -14,7 +16,7 @@ from deployed_support import (
     stubborn_writer,
 )
 from fake_kubernetes_api_support import Served, serving
-from fake_kubernetes_support import FakeCluster
+from fake_kubernetes_support import TOKEN, FakeCluster
 
 from alexandria_backup.demo.folder import ApplicationFolder
 from alexandria_backup.platforms.kubernetes.workload import SAVED
@@ -95,6 +97,60 @@ def scales(cluster: FakeCluster) -> list[int]:
         if plural == "deployments"
     ]
     return [n for n, before in zip(wanted, [None, *wanted], strict=False) if n != before]
+
+
+def test_what_wants_a_look_is_said(deployed: Deployed, cluster: FakeCluster) -> None:
+    labels = {"helm.toolkit.fluxcd.io/name": "alexandria"}
+    cluster.patch("deployments", API, {"metadata": {"labels": labels}})
+
+    def doubt(pod: str) -> str:
+        return "INFO serving\nWARNING audit integrity: sequence gap at 812\n"
+
+    with patch.object(DemoMachine, "log", lambda _, pod: doubt(pod)):
+        restored = deployed.run("restore", deployed.snapshot, "--yes")
+    assert restored.returncode == 3, restored.stderr
+    assert "flux suspend helmrelease alexandria --namespace llm" in restored.stderr
+    assert "the application's log doubts the audit chain, in 1 of its lines" in restored.stderr
+    assert "sequence gap at 812" in restored.stderr
+
+
+def test_no_secret_is_shown_or_kept(deployed: Deployed, cluster: FakeCluster) -> None:
+    dsn = deployed.application.dsn_file.read_text().strip()
+    secret = dsn + " password=swordfish" if "://" not in dsn else with_password(dsn)
+    encoded = base64.b64encode(secret.encode()).decode()
+    cluster.patch("secrets", "alexandria-ee", {"data": {"database-dsn": encoded}})
+    ended = [
+        deployed.run("doctor"),
+        deployed.run("restore", deployed.snapshot, "--plan", "--json"),
+        deployed.run("restore", deployed.snapshot, "--yes", "--json"),
+    ]
+    texts = [text for e in ended for text in (e.stdout, e.stderr)]
+    folders = [deployed.folder / name for name in ("state", "snapshots")]
+    kept = [p.read_bytes() for f in folders for p in f.rglob("*.json")]
+    assert len(kept) > 20
+    for hidden in ("swordfish", encoded, TOKEN):
+        assert not [text for text in texts if hidden in text]
+        assert not [data for data in kept if hidden.encode() in data]
+
+
+def with_password(dsn: str) -> str:
+    scheme, rest = dsn.split("://", 1)
+    user, host = rest.split("@", 1)
+    return f"{scheme}://{user}:swordfish@{host}"
+
+
+def test_doctor_asks_the_cluster_for_each_right(deployed: Deployed, cluster: FakeCluster) -> None:
+    good = deployed.run("doctor")
+    assert "from the Kubernetes Secret `alexandria-ee`, key `database-dsn`" in good.stdout
+    assert "can be stopped and started; `/ready` answers 200" in good.stdout
+    cluster.allowed = lambda verb, *_: verb != "patch"
+    bad = deployed.run("doctor")
+    assert bad.returncode == 12
+    assert "lacks rights for a stop and a start: `patch` `deployment/alexandria-api`" in bad.stdout
+    assert "kubectl create role alexandria-patch-deployments" in bad.stdout
+    refused = deployed.run("restore", deployed.snapshot, "--yes")
+    assert refused.returncode == 43
+    assert scales(cluster) == [1]
 
 
 def test_whoever_scales_up_during_the_load_stops_the_restore_and_nothing_changed(

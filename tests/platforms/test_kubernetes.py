@@ -312,6 +312,26 @@ def test_keda_is_paused_and_goes_on(platform: KubernetesPlatform, cluster: FakeC
     assert replicas(cluster) == 3
 
 
+def test_without_keda_no_right_to_its_objects_is_needed(
+    platform: KubernetesPlatform, cluster: FakeCluster
+) -> None:
+    """A real API refuses to list a kind that it does not know, too, where no rule allows it."""
+    cluster.absent.add("scaledobjects")
+    cluster.allowed = lambda _, resource, *__: "keda" not in resource
+    platform.check()
+    platform.start(platform.stop())
+    assert replicas(cluster) == 3
+
+
+def test_with_keda_a_right_to_its_objects_is_asked_for(
+    platform: KubernetesPlatform, cluster: FakeCluster
+) -> None:
+    scaled_object(cluster, "api", "alexandria-api")
+    cluster.allowed = lambda verb, resource, *_: (verb, "keda" in resource) != ("patch", True)
+    with pytest.raises(ClusterDenied, match="`patch` `scaledobject/api`"):
+        platform.check()
+
+
 def test_keda_that_was_paused_before_stays_so(
     platform: KubernetesPlatform, cluster: FakeCluster
 ) -> None:

@@ -123,8 +123,6 @@ class _Handler(Handler):
         if plural == "selfsubjectaccessreviews":
             self._review(body)
             return
-        if plural not in KINDS.get(match["version"], {}) or plural in self.cluster.absent:
-            raise Missing(path)
         group = match["version"].rpartition("/")[0]
         verb = _VERBS[method] if name else "watch" if query.get("watch") else "list"
         if not self.cluster.allowed(verb, plural + (f".{group}" if group else ""), sub, name):
@@ -136,6 +134,9 @@ class _Handler(Handler):
                 f'in the namespace "{NAMESPACE}"',
             )
             return
+        # As in a real API, whoever may not ask is refused before it is looked whether there is any.
+        if plural not in KINDS.get(match["version"], {}) or plural in self.cluster.absent:
+            raise Missing(path)
         if match["namespace"] not in {NAMESPACE, None}:
             raise Missing(name)
         self._object(method, match, query, body)

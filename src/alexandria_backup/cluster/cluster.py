@@ -50,6 +50,17 @@ class Cluster:
         """The URL of the API."""
         return self._loaded().server
 
+    def knows(self, kind: Kind) -> bool:
+        """Tell whether the kind is installed: whoever may not list it is refused either way."""
+        try:
+            found = self._document(Wanted(verb="get", kind=kind, discovery=True))
+        except ClusterObjectMissing:
+            return False
+        resources = found.get("resources")
+        return kind.plural in {
+            item.get("name") for item in (resources if isinstance(resources, list) else [])
+        }
+
     def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> Document:
         """Return one object."""
         return self._document(self._named("get", kind, name, namespace))

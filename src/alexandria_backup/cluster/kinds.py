@@ -49,10 +49,14 @@ class Wanted:
     name: str | None = None
     namespace: str | None = None
     subresource: str | None = None
+    #: What is asked is which kinds the group has.
+    discovery: bool = False
 
     @property
     def path(self) -> str:
         """The path below the server's URL."""
+        if self.discovery:
+            return self.kind.base
         within = f"/namespaces/{self.namespace}" if self.namespace else ""
         parts = (self.kind.plural, self.name, self.subresource)
         return "/".join((self.kind.base + within, *(part for part in parts if part)))

@@ -144,7 +144,7 @@ class StartApplication(Generic[S]):
         found = integrity_warnings(log or "")
         if found:
             yield (
-                f"{len(found)} lines of the application's log doubt the audit chain, "
+                f"the application's log doubts the audit chain, in {len(found)} of its lines; "
                 f"the first: {found[0]}"
             )
 

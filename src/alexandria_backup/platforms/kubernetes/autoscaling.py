@@ -43,6 +43,8 @@ def _of(
     cluster: Cluster, workloads: Sequence[Workload]
 ) -> Iterator[tuple[str, Mapping[str, object]]]:
     """Yield name and annotations of the ScaledObjects; none where KEDA is not installed."""
+    if not cluster.knows(SCALED_OBJECTS):
+        return
     targets = {(workload.kind.word, workload.name) for workload in workloads}
     for found in cluster.list(SCALED_OBJECTS):
         target = _map(_map(found.get("spec")).get("scaleTargetRef"))
