@@ -8,18 +8,32 @@ from hypothesis import strategies as st
 from repository_support import KEY, SIGNED, STRANGER, Site
 
 from alexandria_backup.errors import StoreUnreachable, WrongKey
+from alexandria_backup.repository.access import Access
 from alexandria_backup.repository.layout import LEDGER, Kind, ledger_name, parse
 from alexandria_backup.repository.ledger import Ledger, LedgerReport
 from alexandria_backup.repository.ledger_entry import FORM, Action, LedgerEntry, new_entry
+from alexandria_backup.sealing.signing import SigningKey
 from alexandria_backup.storage.faults import Fault, FaultyStore, How
 from alexandria_backup.storage.memory import MemoryStore
+from alexandria_backup.storage.store import ObjectStore
 
 ID = "0" * 32
 SNAPSHOT = "shop-20261123T120000Z-k3x9"
 
 
+def access(
+    store: ObjectStore, trusted: SigningKey | None = KEY, *, key: SigningKey | None = KEY
+) -> Access:
+    return Access(
+        store=store,
+        repository=ID,
+        trusted=(trusted.trusted,) if trusted else (),
+        key=key if trusted else None,
+    )
+
+
 def ledger_in(store: MemoryStore) -> Ledger:
-    return Ledger(store, ID, (KEY.trusted,), KEY)
+    return Ledger(access(store))
 
 
 @pytest.fixture
@@ -68,7 +82,7 @@ class TestAppending:
         assert report.taken[SNAPSHOT].run == "run"
 
     def test_without_the_key_a_signed_one_takes_nothing(self, store: MemoryStore) -> None:
-        reader = Ledger(store, ID, (KEY.trusted,), None)
+        reader = Ledger(access(store, key=None))
         with pytest.raises(WrongKey, match="no signing key"):
             reader.append(Action.VERIFY)
         assert [*store.list()] == []
@@ -76,7 +90,7 @@ class TestAppending:
     def test_an_answer_that_was_lost_makes_no_second_entry(self, store: MemoryStore) -> None:
         broken = FaultyStore(store, [Fault(verb="put", how=How.AFTER)])
         with pytest.raises(StoreUnreachable):
-            Ledger(broken, ID, (), None).append(Action.INIT)
+            Ledger(access(broken, None)).append(Action.INIT)
         assert len([*store.list(LEDGER)]) == 1
 
     def test_a_damaged_entry_does_not_stop_it(self, store: MemoryStore, ledger: Ledger) -> None:
@@ -140,13 +154,13 @@ def test_a_long_one_is_appended_to_without_reading_it(store: MemoryStore, ledger
     for _ in range(60):
         ledger.append(Action.VERIFY)
     counting = FaultyStore(store, [])
-    Ledger(counting, ID, (KEY.trusted,), KEY).append(Action.VERIFY)
+    Ledger(access(counting)).append(Action.VERIFY)
     assert counting.calls["get"] == 1
     assert len(ledger.read().heads) == 1
 
 
 def test_a_ledger_of_strangers_is_not_believed(store: MemoryStore) -> None:
-    Ledger(store, ID, (STRANGER.trusted,), STRANGER).append(Action.INIT)
+    Ledger(access(store, STRANGER, key=STRANGER)).append(Action.INIT)
     report = ledger_in(store).read()
     assert report.entries == {}
     assert "no trusted key has signed" in report.problems[0]
@@ -157,7 +171,7 @@ def test_an_error_of_the_store_is_no_empty_ledger(store: MemoryStore, ledger: Le
     for verb in ("list", "get"):
         broken = FaultyStore(store, [Fault(verb=verb, how=How.BEFORE, call=0)])
         with pytest.raises(StoreUnreachable):
-            Ledger(broken, ID, (KEY.trusted,), KEY).read()
+            Ledger(access(broken)).read()
 
 
 def test_the_loss_of_the_newest_shows_on_a_machine_that_has_seen_it(tmp_path: Path) -> None:
@@ -182,7 +196,7 @@ GOLDEN = FORM.encode(
 def read_as_an_entry(data: bytes) -> LedgerReport:
     store = MemoryStore()
     store.put(f"{LEDGER}20261123T120000.000000Z-{sha256(data).hexdigest()}", data)
-    return Ledger(store, ID, (), None).read()
+    return Ledger(access(store, None)).read()
 
 
 def mutate(data: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:

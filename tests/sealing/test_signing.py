@@ -72,6 +72,15 @@ def test_nobody_trusted_has_signed(trusted: list[TrustedKey]) -> None:
     assert "`backup.example.com+" in caught.value.message
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "\u202estranger", "\x9b2J"])
+def test_the_name_of_a_stranger_is_shown_with_care(name: str) -> None:
+    note = sign_note(TEXT, SigningKey.from_seed(name, bytes(32)))
+    with pytest.raises(WrongKey, match="no trusted key has signed") as caught:
+        open_note(note, [KEY.trusted])
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 300
+
+
 def test_another_key_of_the_same_name_is_a_stranger() -> None:
     impostor = SigningKey.from_seed(KEY.name, bytes(32))
     with pytest.raises(WrongKey):

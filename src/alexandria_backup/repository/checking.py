@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from alexandria_backup.errors import SnapshotDamaged, WrongKey
 from alexandria_backup.events import Emit
+from alexandria_backup.repository.access import Found
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.examining import missing_objects
 from alexandria_backup.repository.findings import CheckReport, Finding, Severity, abridged
@@ -17,9 +18,9 @@ from alexandria_backup.repository.layout import Kind, object_name, parse
 from alexandria_backup.repository.leases import LIFETIME
 from alexandria_backup.repository.ledger import LedgerReport
 from alexandria_backup.repository.opened import Repository
-from alexandria_backup.repository.partials import FoundPartial, found_partials
+from alexandria_backup.repository.partials import Partial, found_partials
 from alexandria_backup.repository.rehashing import rehash
-from alexandria_backup.repository.results import FoundResult
+from alexandria_backup.repository.results import Result
 from alexandria_backup.repository.snapshots import how_it_went
 from alexandria_backup.storage.store import ObjectInfo
 
@@ -32,8 +33,8 @@ class _Seen:
     #: Objects by name, with their sizes.
     present: dict[str, int]
     entries: tuple[SnapshotEntry, ...]
-    partials: tuple[FoundPartial, ...]
-    results: tuple[FoundResult, ...]
+    partials: tuple[Found[Partial], ...]
+    results: tuple[Found[Result], ...]
     ledger: LedgerReport
 
 
@@ -73,7 +74,7 @@ def _look(repository: Repository) -> _Seen:
     """Read the documents first and list afterwards, so that what they name has had its time."""
     ledger = repository.ledger.read()
     entries = repository.snapshots.all()
-    partials = found_partials(repository.store, repository.id, repository.trusted)
+    partials = found_partials(repository.access)
     results = repository.results.all()
     infos = tuple(repository.store.list())
     return _Seen(
@@ -137,8 +138,8 @@ def _objects(seen: _Seen) -> Iterator[Finding]:
     unfinished = {
         object_name(part.object)
         for found in seen.partials
-        if found.partial
-        for part in found.partial.parts
+        if found.document
+        for part in found.document.parts
     }
     orphans = seen.present.keys() - named - unfinished
     for names, code, what in (
@@ -191,11 +192,15 @@ def _ledger(repository: Repository, seen: _Seen) -> Iterator[Finding]:
 
 
 def _documents(seen: _Seen) -> Iterator[Finding]:
-    unreadable = [(found.name, found.problem) for found in seen.results]
-    unreadable += [(found.info.name, found.problem) for found in seen.partials]
-    for name, problem in unreadable:
-        if problem is not None:
-            yield Finding(severity=Severity.WARNING, code="unreadable", about=name, message=problem)
+    documents: list[Found[Result] | Found[Partial]] = [*seen.results, *seen.partials]
+    for found in documents:
+        if found.problem is not None:
+            yield Finding(
+                severity=Severity.WARNING,
+                code="unreadable",
+                about=found.name,
+                message=found.problem,
+            )
 
 
 def _tombstones(repository: Repository) -> Iterator[Finding]:

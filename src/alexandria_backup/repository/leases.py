@@ -22,11 +22,11 @@ from alexandria_backup.errors import (
     StorageError,
     StoreUnreachable,
 )
-from alexandria_backup.repository.description import RepositoryId
+from alexandria_backup.repository.access import Owned
 from alexandria_backup.repository.documents import Form
 from alexandria_backup.repository.holders import is_known_dead, own_mark
 from alexandria_backup.repository.layout import LEASES, Kind, lease_name, parse
-from alexandria_backup.repository.manifest_parts import Count, Instant, Part, PlainName
+from alexandria_backup.repository.manifest_parts import Count, Instant, PlainName
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore
 
 #: A lease that was not put anew for so long is over: its holder died, or sleeps.
@@ -46,12 +46,11 @@ class Purpose(StrEnum):
     PRUNE = "prune"
 
 
-class LeaseDocument(Part):
+class LeaseDocument(Owned):
     """What a lease says, for people and for politeness."""
 
     role: Literal["lease"] = "lease"
     format: Literal[1] = 1
-    repository: RepositoryId
     purpose: Purpose
     #: The snapshot that is read; None where any may be.
     snapshot: PlainName | None

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from alexandria_backup.errors import ObjectExists, SnapshotDamaged, StorageError, WrongKey
-from alexandria_backup.repository.documents import refuse_foreign
-from alexandria_backup.repository.fetching import fetch_all
+from alexandria_backup.errors import ObjectExists
+from alexandria_backup.repository.access import Access
 from alexandria_backup.repository.layout import LEDGER, Kind, ledger_name, parse
 from alexandria_backup.repository.ledger_entry import FORM, REMOVALS, Action, LedgerEntry, new_entry
-from alexandria_backup.sealing.signing import SigningKey, TrustedKey
-from alexandria_backup.storage.store import ObjectInfo, ObjectStore
+from alexandria_backup.storage.store import ObjectInfo
 
 #: How many of the newest entries are read before it is worth reading all of them.
 _NEWEST: Final = 16
@@ -57,17 +55,8 @@ class LedgerReport:
 class Ledger:
     """The ledger of one repository."""
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        repository: str,
-        trusted: Sequence[TrustedKey],
-        key: SigningKey | None,
-    ) -> None:
-        self._store = store
-        self._repository = repository
-        self._trusted = tuple(trusted)
-        self._key = key
+    def __init__(self, access: Access) -> None:
+        self._access = access
 
     def append(
         self,
@@ -83,14 +72,9 @@ class Ledger:
         WrongKey where entries must be signed and there is no key. An entry that is damaged does not
         keep others from being written: `read` and `repository check` tell of it.
         """
-        if self._trusted and self._key is None:
-            raise WrongKey(
-                "the repository's ledger is signed, and this machine has no signing key",
-                hint="set `signing.key_file`",
-            )
         listed = self._listed()
         entry = new_entry(
-            self._repository,
+            self._access.repository,
             action,
             snapshots=snapshots,
             reason=reason,
@@ -99,10 +83,10 @@ class Ledger:
             entries=len(listed),
             run=run,
         )
-        data = FORM.encode(entry, self._key)
+        data = self._access.encode(FORM, entry)
         digest = sha256(data).hexdigest()
         try:
-            self._store.put(ledger_name(entry.at, digest), data)
+            self._access.store.put(ledger_name(entry.at, digest), data)
         except ObjectExists:
             # The name is the digest: it can only be this very entry, stored by a try whose answer
             # was lost.
@@ -122,7 +106,7 @@ class Ledger:
 
     def _listed(self) -> list[ObjectInfo]:
         """List the entries, oldest first; what has another name is foreign, and no entry."""
-        found = sorted(self._store.list(LEDGER), key=lambda info: info.name)
+        found = sorted(self._access.store.list(LEDGER), key=lambda info: info.name)
         return [info for info in found if parse(info.name).kind is Kind.LEDGER_ENTRY]
 
     def _heads(self, listed: list[ObjectInfo]) -> tuple[str, ...]:
@@ -146,21 +130,18 @@ class Ledger:
     def _verified(self, listed: Sequence[ObjectInfo]) -> tuple[dict[str, LedgerEntry], list[str]]:
         entries: dict[str, LedgerEntry] = {}
         problems: list[str] = []
-        for info, data in fetch_all(self._store, listed, largest=FORM.largest):
-            try:
-                if not isinstance(data, bytes):
-                    raise data
-                entries[parse(info.name).key] = self._entry(info, data)
-            except (SnapshotDamaged, WrongKey, StorageError) as error:
-                problems.append(f"`{info.name}`: {error.message}")
+        for found in self._access.read_all(FORM, listed, self._opened):
+            if found.document is not None:
+                entries[parse(found.name).key] = found.document
+            else:
+                problems.append(f"`{found.name}`: {found.problem}")
         return entries, problems
 
-    def _entry(self, info: ObjectInfo, data: bytes) -> LedgerEntry:
+    def _opened(self, info: ObjectInfo, data: bytes) -> LedgerEntry:
         digest = parse(info.name).key
         if sha256(data).hexdigest() != digest:
             raise FORM.invalid("the ledger entry was altered: its SHA-256 is not its name")
-        entry = FORM.decode(data, self._trusted).document
-        refuse_foreign(self._repository, entry.repository, "the ledger entry")
+        entry = self._access.decode(FORM, data)
         if info.name != ledger_name(entry.at, digest):
             raise FORM.invalid("the ledger entry was moved: its name has another time")
         return entry

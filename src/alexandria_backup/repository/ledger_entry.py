@@ -8,9 +8,9 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Final, Literal
 
-from alexandria_backup.repository.description import RepositoryId
+from alexandria_backup.repository.access import Owned
 from alexandria_backup.repository.documents import Form
-from alexandria_backup.repository.manifest_parts import Count, Instant, Part, PlainName, Sha256Hex
+from alexandria_backup.repository.manifest_parts import Count, Instant, PlainName, Sha256Hex
 
 
 class Action(StrEnum):
@@ -39,12 +39,11 @@ class Action(StrEnum):
 REMOVALS: Final = frozenset({Action.WITHDRAWN, Action.DELETE, Action.PRUNE})
 
 
-class LedgerEntry(Part):
+class LedgerEntry(Owned):
     """One thing that happened, and everything its writer knew to have happened before."""
 
     role: Literal["ledger entry"] = "ledger entry"
     format: Literal[1] = 1
-    repository: RepositoryId
     action: Action
     #: By the clock of the machine that wrote it.
     at: Instant

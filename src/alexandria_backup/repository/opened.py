@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from alexandria_backup.errors import LockedByAnotherRun, RepositoryInvalid, StoreDenied
+from alexandria_backup.repository.access import Access
 from alexandria_backup.repository.description import Description, read_description
 from alexandria_backup.repository.layout import LEDGER, parse
 from alexandria_backup.repository.leases import Purpose, held
@@ -51,14 +52,19 @@ class Repository:
         return self.keys.signing
 
     @property
+    def access(self) -> Access:
+        """How signed documents are read and written here."""
+        return Access(store=self.store, repository=self.id, trusted=self.trusted, key=self.key)
+
+    @property
     def ledger(self) -> Ledger:
         """What happened here."""
-        return Ledger(self.store, self.id, self.trusted, self.key)
+        return Ledger(self.access)
 
     @property
     def results(self) -> Results:
         """What verify and drill found."""
-        return Results(self.store, self.id, self.trusted, self.key)
+        return Results(self.access)
 
     @property
     def snapshots(self) -> RepositorySnapshots:
@@ -94,7 +100,7 @@ class Repository:
 
     def tombstones(self) -> tuple[StandingTombstone, ...]:
         """Return what prunes are about to remove, oldest first; see `tombstones.standing`."""
-        return standing(self.store, self.id, self.trusted)
+        return standing(self.access)
 
     @contextmanager
     def reading(self, snapshot: str) -> Iterator[None]:

@@ -230,7 +230,7 @@ class _Sweep:
                 details = {"objects": str(self.objects), "bytes": str(self.bytes)}
                 run = self._standing.tombstone.run
                 head = record_prune(self._repository, run, self.snapshots, details)
-            conclude(self._repository, self._standing)
+            conclude(self._repository, self._standing.name, self._standing.tombstone)
         return head
 
     def _remove(self, decided: _Decided, emit: Emit) -> None:
@@ -252,7 +252,7 @@ class _Sweep:
     def _forget_good_results(self, snapshot: str) -> None:
         """Remove the good results of a snapshot that is gone; bad ones count for others, too."""
         for found in self._repository.results.about(snapshot):
-            if found.result is not None and found.result.good:
+            if found.document is not None and found.document.good:
                 self._repository.store.delete(found.name)
 
     def _look_again(self) -> None:

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from alexandria_backup.errors import PrecheckRefused, SnapshotDamaged, SnapshotMissing
+from alexandria_backup.repository.access import Found
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.layout import SNAPSHOTS, Kind, parse
 from alexandria_backup.repository.leases import Held
 from alexandria_backup.repository.ledger import LedgerReport
 from alexandria_backup.repository.objects import objects_present
 from alexandria_backup.repository.opened import Repository
-from alexandria_backup.repository.partials import KEPT_FOR, FoundPartial, found_partials
+from alexandria_backup.repository.partials import KEPT_FOR, Partial, found_partials
 from alexandria_backup.repository.retention import KeepRules, Verdict, judge
 
 #: Of leases that nobody has renewed.
@@ -29,7 +30,7 @@ class Seen:
     #: Objects by name, with their sizes.
     present: dict[str, int]
     #: Those that are young enough to be gone on with.
-    partials: tuple[FoundPartial, ...]
+    partials: tuple[Found[Partial], ...]
     #: Names of those that are not.
     old_partials: tuple[str, ...]
 
@@ -48,8 +49,8 @@ class Seen:
         return found | {
             part.object
             for partial in self.partials
-            if partial.partial
-            for part in partial.partial.parts
+            if partial.document
+            for part in partial.document.parts
         }
 
 
@@ -106,13 +107,13 @@ def look(repository: Repository, *, now: datetime, expected: Iterable[str] = ())
     listed that the ledger (or `expected`) knows, SnapshotDamaged for a manifest or a partial that
     cannot be read, and StorageError: nothing may be removed then.
     """
-    partials = found_partials(repository.store, repository.id, repository.trusted)
+    partials = found_partials(repository.access)
     entries = _entries(repository)
     _refuse_absence(entries, repository.ledger.read(), expected)
     old = [found for found in partials if now - found.info.modified > KEPT_FOR]
     young = [found for found in partials if found not in old]
     for found in young:
-        if found.partial is None:
+        if found.document is None:
             raise SnapshotDamaged(
                 f"`{found.info.name}` cannot be read, and what it names must not be removed: "
                 f"{found.problem}",

@@ -20,11 +20,7 @@ from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.reserve import room_to_remove
 from alexandria_backup.repository.retention import last_good
-from alexandria_backup.repository.tombstones import (
-    StandingTombstone,
-    UnreadableTombstone,
-    found_tombstones,
-)
+from alexandria_backup.repository.tombstones import Tombstone, found_tombstones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,30 +76,30 @@ def conclude_abandoned(repository: Repository, leases: Sequence[Held]) -> tuple[
     if any(lease.may_be(Purpose.PRUNE) for lease in leases):
         return ()
     heads: list[str | None] = []
-    for found in found_tombstones(repository.store, repository.id, repository.trusted):
-        if isinstance(found, UnreadableTombstone):
-            if isinstance(found.problem, StorageError):
-                # It may be a good one that could not be read just now.
-                raise found.problem
+    for found in found_tombstones(repository.access):
+        if isinstance(found.error, StorageError):
+            # It may be a good one that could not be read just now.
+            raise found.error
+        if found.document is None:
             repository.store.delete(found.name)
         else:
-            heads.append(conclude(repository, found))
+            heads.append(conclude(repository, found.name, found.document))
     return tuple(head for head in heads if head)
 
 
-def conclude(repository: Repository, standing: StandingTombstone) -> str | None:
+def conclude(repository: Repository, name: str, tombstone: Tombstone) -> str | None:
     """Write down which snapshots a prune has removed, and take its tombstone away.
 
-    Twice is fine. Returns the ledger's head where an entry was written.
+    `name` is the tombstone's own. Twice is fine. Returns the ledger's head where an entry was
+    written.
     """
-    tombstone = standing.tombstone
     there = _listed(repository)
     gone = {d.snapshot: d.reason for d in tombstone.snapshots if d.snapshot not in there}
     if gone:
         known = repository.ledger.read().removed
         gone = {snapshot: why for snapshot, why in gone.items() if snapshot not in known}
     head = record_prune(repository, tombstone.run, gone, {}) if gone else None
-    repository.store.delete(standing.name)
+    repository.store.delete(name)
     return head
 
 

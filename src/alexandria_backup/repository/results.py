@@ -1,21 +1,17 @@
 """Results: what verify and drill found, signed and kept; a snapshot's status rests on them."""
 
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from typing import Final, Literal
 
-from alexandria_backup.errors import SnapshotDamaged, StorageError, WrongKey
-from alexandria_backup.repository.description import RepositoryId
-from alexandria_backup.repository.documents import Form, refuse_foreign
-from alexandria_backup.repository.fetching import fetch_all
+from alexandria_backup.repository.access import Access, Found, Owned
+from alexandria_backup.repository.documents import Form
 from alexandria_backup.repository.layout import RESULTS, Kind, new_result_name, parse
-from alexandria_backup.repository.manifest_parts import Instant, Part, PlainName, Sha256Hex
-from alexandria_backup.sealing.signing import SigningKey, TrustedKey
-from alexandria_backup.storage.store import ObjectStore
+from alexandria_backup.repository.manifest_parts import Instant, PlainName, Sha256Hex
+from alexandria_backup.storage.store import ObjectInfo
 
 
 class Examination(StrEnum):
@@ -29,12 +25,11 @@ class Examination(StrEnum):
     DRILLED = "drilled"
 
 
-class Result(Part):
+class Result(Owned):
     """What an examination of one snapshot found."""
 
     role: Literal["result"] = "result"
     format: Literal[1] = 1
-    repository: RepositoryId
     snapshot: PlainName
     #: SHA-256 of the manifest's document: the result is about no other.
     manifest: Sha256Hex
@@ -54,30 +49,11 @@ class Result(Part):
 _FORM: Final = Form(role="result", model=Result, version=1, largest=16 << 20)
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoundResult:
-    """A result as it lies in the store."""
-
-    name: str
-    #: None where it cannot be read or believed.
-    result: Result | None
-    problem: str | None
-
-
 class Results:
     """The results of one repository."""
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        repository: str,
-        trusted: Sequence[TrustedKey],
-        key: SigningKey | None,
-    ) -> None:
-        self._store = store
-        self._repository = repository
-        self._trusted = tuple(trusted)
-        self._key = key
+    def __init__(self, access: Access) -> None:
+        self._access = access
 
     def write(
         self,
@@ -94,14 +70,9 @@ class Results:
         `manifest` is the SHA-256 of the manifest's document. Raises WrongKey where results must be
         signed and there is no key, and StorageError.
         """
-        if self._trusted and self._key is None:
-            raise WrongKey(
-                "results of this repository are signed, and this machine has no signing key",
-                hint="set `signing.key_file`",
-            )
         now = datetime.now(UTC)
         result = Result(
-            repository=self._repository,
+            repository=self._access.repository,
             snapshot=snapshot,
             manifest=manifest,
             examination=examination,
@@ -113,42 +84,35 @@ class Results:
             host=socket.gethostname(),
             details=details or {},
         )
-        self._store.put(new_result_name(snapshot, now), _FORM.encode(result, self._key))
+        data = self._access.encode(_FORM, result)
+        self._access.store.put(new_result_name(snapshot, now), data)
         return result
 
-    def all(self) -> tuple[FoundResult, ...]:
+    def all(self) -> tuple[Found[Result], ...]:
         """Return every result, oldest first; what is wrong with one stands in its place."""
         return self._listed(RESULTS)
 
-    def about(self, snapshot: str) -> tuple[FoundResult, ...]:
+    def about(self, snapshot: str) -> tuple[Found[Result], ...]:
         """Return every result about one snapshot, as `all` does."""
         return self._listed(f"{RESULTS}{snapshot}/")
 
-    def _listed(self, prefix: str) -> tuple[FoundResult, ...]:
-        listed = sorted(self._store.list(prefix), key=lambda info: info.name.rpartition("/")[2])
+    def _listed(self, prefix: str) -> tuple[Found[Result], ...]:
+        listed = self._access.store.list(prefix)
         named = [info for info in listed if parse(info.name).kind is Kind.RESULT]
-        return tuple(
-            self._found(info.name, data)
-            for info, data in fetch_all(self._store, named, largest=_FORM.largest)
-        )
+        named.sort(key=lambda info: info.name.rpartition("/")[2])
+        return tuple(self._access.read_all(_FORM, named, self._opened))
 
-    def _found(self, name: str, data: bytes | StorageError | SnapshotDamaged) -> FoundResult:
-        try:
-            if not isinstance(data, bytes):
-                raise data
-            result = _FORM.decode(data, self._trusted).document
-            refuse_foreign(self._repository, result.repository, "the result")
-            if result.snapshot != parse(name).key:
-                raise _FORM.invalid(f"the result is one of snapshot `{result.snapshot}`")
-        except (SnapshotDamaged, StorageError, WrongKey) as error:
-            return FoundResult(name=name, result=None, problem=error.message)
-        return FoundResult(name=name, result=result, problem=None)
+    def _opened(self, info: ObjectInfo, data: bytes) -> Result:
+        result = self._access.decode(_FORM, data)
+        if result.snapshot != parse(info.name).key:
+            raise _FORM.invalid(f"the result is one of snapshot `{result.snapshot}`")
+        return result
 
 
-def bad_objects(results: Iterable[FoundResult]) -> frozenset[str]:
+def bad_objects(results: Iterable[Found[Result]]) -> frozenset[str]:
     """Return every object that an examination has ever found missing or damaged."""
     return frozenset(
-        digest for found in results if found.result for digest in found.result.bad_objects
+        digest for found in results if found.document for digest in found.document.bad_objects
     )
 
 

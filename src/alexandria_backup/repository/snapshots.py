@@ -19,6 +19,7 @@ from alexandria_backup.errors import (
     StorageError,
     WrongKey,
 )
+from alexandria_backup.repository.access import Found
 from alexandria_backup.repository.documents import refuse_foreign
 from alexandria_backup.repository.entries import STORED, SnapshotEntry, in_order, missing, newest
 from alexandria_backup.repository.fetching import fetch_all
@@ -32,7 +33,7 @@ from alexandria_backup.repository.layout import (
 )
 from alexandria_backup.repository.ledger import Ledger, LedgerReport
 from alexandria_backup.repository.manifest import LARGEST_BYTES, Manifest, SignedManifest, decode
-from alexandria_backup.repository.results import Examination, FoundResult, Results, standing_of
+from alexandria_backup.repository.results import Examination, Result, Results, standing_of
 from alexandria_backup.sealing.signing import TrustedKey
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore
 
@@ -114,7 +115,7 @@ class RepositorySnapshots:
         self,
         info: ObjectInfo,
         data: bytes | StorageError | RepositoryInvalid,
-        results: Iterable[FoundResult],
+        results: Iterable[Found[Result]],
     ) -> SnapshotEntry:
         snapshot = parse(info.name).key
         signed, problem, document, examined = None, None, None, STORED
@@ -178,9 +179,9 @@ def how_it_went(snapshot: str, ledger: LedgerReport) -> str | None:
     return None
 
 
-def _standing(document: str, results: Iterable[FoundResult]) -> tuple[str, str | None]:
+def _standing(document: str, results: Iterable[Found[Result]]) -> tuple[str, str | None]:
     """Return what was done with the snapshot of a manifest, and what was found wrong with it."""
-    about = [f.result for f in results if f.result and f.result.manifest == document]
+    about = [f.document for f in results if f.document and f.document.manifest == document]
     best, bad = standing_of(about)
     if bad is not None:
         return STORED, f"{bad.examination.value} on {bad.at:%Y-%m-%d %H:%M} UTC: {bad.problem}"

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from alexandria_backup.errors import AlexandriaError, SnapshotDamaged, StorageError
+from alexandria_backup.repository.access import Found
 from alexandria_backup.repository.layout import manifest_name, object_name
 from alexandria_backup.repository.leases import LIFETIME, Lease, Purpose, all_leases, held
 from alexandria_backup.repository.ledger_entry import Action
@@ -31,7 +32,7 @@ from alexandria_backup.repository.manifest_parts import StoredPart
 from alexandria_backup.repository.objects import objects_present
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.partials import (
-    FoundPartial,
+    Partial,
     PartialWriter,
     found_partials,
     reusable,
@@ -81,7 +82,7 @@ class SnapshotWriting:
         *,
         present: Mapping[str, int],
         unsafe: frozenset[str],
-        partials: tuple[FoundPartial, ...],
+        partials: tuple[Found[Partial], ...],
         patience: Patience,
     ) -> None:
         self._repository = repository
@@ -103,9 +104,7 @@ class SnapshotWriting:
             if self.usable(part)
         }
         #: Writes down what this snapshot has stored so far.
-        self.partials = PartialWriter(
-            repository.store, repository.id, repository.key, run=run, recipients=recipients
-        )
+        self.partials = PartialWriter(repository.access, run=run, recipients=recipients)
 
     def usable(self, part: StoredPart) -> bool:
         """Tell whether nothing objects to relying on a part; see `objection`."""
@@ -240,7 +239,7 @@ def writing(
             run,
             present=present,
             unsafe=frozenset(doomed | bad_objects(repository.results.all())),
-            partials=found_partials(repository.store, repository.id, repository.trusted),
+            partials=found_partials(repository.access),
             patience=patience,
         )
 

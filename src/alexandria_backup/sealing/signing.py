@@ -249,7 +249,8 @@ def open_note(document: str, trusted: Sequence[TrustedKey]) -> OpenedNote:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:3])
+    # A stranger wrote them: neither endless, nor anything that a terminal would act upon.
+    shown = ", ".join(f"`{ascii(name)[1:-1][-100:]}`" for name in names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
