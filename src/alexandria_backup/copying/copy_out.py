@@ -126,17 +126,14 @@ class Worker:
             batch_bytes=PART_BYTES,
         )
         before = self._shelf.stored_bytes
-        parts: list[StoredPart] = []
-        lines = 0
-        for raw in copied:
-            lines += raw.count(b"\n")
-            parts.append(self._shelf.put(raw, anew=order.anew))
-        if lines != copied.rows:
+        parts = tuple(self._shelf.put(raw, anew=order.anew) for raw in copied)
+        if copied.messages != copied.rows:
             raise SnapshotDamaged(
-                f"`{order.schema}.{order.name}` sent {lines:,} lines for {copied.rows:,} rows"
+                f"`{order.schema}.{order.name}` sent {copied.messages:,} rows and counted "
+                f"{copied.rows:,}"
             )
         new_bytes = self._shelf.stored_bytes - before
-        return CopiedFrame(rows=copied.rows, parts=tuple(parts), new_bytes=new_bytes)
+        return CopiedFrame(rows=copied.rows, parts=parts, new_bytes=new_bytes)
 
     def _lock(self, schema: str, name: str) -> None:
         # The coordinator holds this lock. Whoever queues for a stronger one must not hang us: the

@@ -5,7 +5,7 @@ packet, after the DSN's own `options`: nothing that a role, a database or a DSN 
 query mean something else, or one dump differ from the next.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
@@ -14,7 +14,9 @@ from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
 
 from alexandria_backup.errors import DsnInvalid, PoolerRefused, StatementFailed
 from alexandria_backup.postgres.copied_values import copied_values
@@ -171,21 +173,46 @@ class Session:
         The session can do nothing else until the iterator is exhausted or closed; closing it
         early cancels the statement.
         """
-        with self.raw_copy(statement) as (_, copy):
-            for chunk in copy:
-                yield bytes(chunk)
-
-    @contextmanager
-    def raw_copy(
-        self, statement: str
-    ) -> Iterator[tuple[psycopg.Cursor[tuple[Any, ...]], psycopg.Copy]]:
-        """Run a COPY in psycopg's own terms, with its errors translated; for this room alone."""
         with (
             self._translated(),
             self._connection.cursor() as cursor,
             cursor.copy(statement.encode()) as copy,
         ):
-            yield cursor, copy
+            for chunk in copy:
+                yield bytes(chunk)
+
+    @contextmanager
+    def raw_copy_out(
+        self, statement: str
+    ) -> Iterator[tuple[Callable[[int], tuple[int, memoryview]], Callable[[], int]]]:
+        """Run `COPY … TO STDOUT` in libpq's own terms; for this room alone.
+
+        Gives what returns size and bytes of the next row (a size below 1 is the end), and what
+        returns the number of rows once the end has come.
+        """
+        pgconn = self._connection.pgconn
+
+        def ended() -> int:
+            result = pgconn.get_result()
+            if result is None or result.status != ExecStatus.COMMAND_OK:
+                raise _copy_failure(result)
+            while pgconn.get_result() is not None:
+                pass
+            return int(result.command_tuples or 0)
+
+        try:
+            with self._translated():
+                pgconn.send_query(statement.encode())
+                begun = pgconn.get_result()
+                if begun is None or begun.status != ExecStatus.COPY_OUT:
+                    while pgconn.get_result() is not None:
+                        pass
+                    raise _copy_failure(begun)
+                yield pgconn.get_copy_data, ended
+        except BaseException:
+            if self._connection.info.transaction_status is TransactionStatus.ACTIVE:
+                self.close()
+            raise
 
     def copy_out_batches(self, statement: str, *, batch_bytes: int) -> "CopyOut":
         """Return what `COPY … TO STDOUT` sends, in batches of `batch_bytes`, the last one shorter.
@@ -258,27 +285,43 @@ class CopyOut:
         self._session = session
         self._statement = statement
         self._batch_bytes = batch_bytes
-        #: Rows that were sent; -1 until the last one has come.
+        #: Rows that were sent, as the server says at the end; -1 until then.
         self.rows = -1
+        #: Messages that have come so far: the server sends one for each row.
+        self.messages = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        waiting: list[bytes | bytearray | memoryview] = []
+        """Yield the batches; StatementFailed where the server refuses, or the connection ends.
+
+        Left early, the session is closed, as it stands in the middle of a COPY. Rows are taken from
+        libpq itself: each costs a call, and there are millions.
+        """
+        waiting: list[bytes | memoryview] = []
         room = self._batch_bytes
-        with self._session.raw_copy(self._statement) as (cursor, copy):
-            for row in copy:
-                if len(row) >= room:
+        with self._session.raw_copy_out(self._statement) as (next_row, ended):
+            while True:
+                size, row = next_row(0)
+                if size <= 0:
+                    break
+                self.messages += 1
+                if size >= room:
                     # Never joined first: a row may be as large as all the memory that we want.
                     rest = memoryview(row)
                     while len(rest) >= room:
                         yield b"".join((*waiting, rest[:room]))
                         rest, waiting, room = rest[room:], [], self._batch_bytes
-                    row = rest  # noqa: PLW2901 - what is left of it
+                    row = rest
                 waiting.append(row)
                 room -= len(row)
-            # A closed cursor forgets it.
-            self.rows = cursor.rowcount
-            if any(map(len, waiting)):
-                yield b"".join(waiting)
+            self.rows = ended()
+        if any(map(len, waiting)):
+            yield b"".join(waiting)
+
+
+def _copy_failure(result: PGresult | None) -> psycopg.Error:
+    if result is None:
+        return psycopg.OperationalError("the connection ended in the middle of a COPY")
+    return error_from_result(result)
 
 
 def connect(dsn: Dsn, *, purpose: str, timeouts: Timeouts = DEFAULT) -> Session:

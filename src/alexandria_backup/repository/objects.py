@@ -27,7 +27,7 @@ from alexandria_backup.errors import (
 )
 from alexandria_backup.repository.layout import OBJECTS, object_name
 from alexandria_backup.repository.manifest_parts import LARGEST_OBJECT_BYTES, StoredPart
-from alexandria_backup.sealing.compression import compress, decompress
+from alexandria_backup.sealing.compression import compress, decompress, holds
 from alexandria_backup.sealing.digests import keyed_blake3, made_under
 from alexandria_backup.sealing.encryption import HEADER, Identity, Recipient, seal, unseal
 from alexandria_backup.storage.store import ObjectStore
@@ -67,7 +67,7 @@ class PartSealing:
             own = _own_identity()
             stored = seal(compressed, (*self.recipients, own.recipient))
             opened = unseal(stored, (own,))
-        if decompress(opened, len(raw)) != raw:
+        if not holds(opened, raw):
             raise SnapshotDamaged(
                 "what was compressed and sealed does not open to the same bytes again",
                 hint="check this machine's memory, then take the snapshot again",
