@@ -171,6 +171,16 @@ class TestInfoAndCheck:
         }
         assert len(info["heads"]) == 1
 
+    def test_another_machine_takes_it_at_its_word_once_and_says_so(self, place: Place) -> None:
+        place.done("repository", "init", "--new-keys", "keys")
+        (place.folder / "state").rename(place.folder / "state-of-the-first")
+        said = place.run("repository", "info")
+        assert "used for the first time: the repository itself names" in said.stderr
+        info = place.document("repository", "info")
+        assert "nobody is named to seal to" in info["read_only"]
+        assert "first time" not in place.run("repository", "info").stderr
+        refused(place.run("snapshot", "prune", "--yes"), 21, "nobody is named to seal to")
+
     def test_damage_is_named_and_is_an_exit_code(self, place: Place) -> None:
         place.done("repository", "init")
         manifest = place.machine().snapshot([b"one", b"two"])

@@ -9,6 +9,7 @@ import pytest
 from repository_support import Site
 
 from alexandria_backup.errors import LockedByAnotherRun, StorageError, StoreUnreachable
+from alexandria_backup.repository import holders
 from alexandria_backup.repository.holders import is_known_dead, own_mark
 from alexandria_backup.repository.layout import LEASES
 from alexandria_backup.repository.leases import (
@@ -113,8 +114,8 @@ class TestWhoIsWaitedFor:
 
 def mark_of_a_dead_process() -> str:
     code = (
-        "from alexandria_backup.repository.holders import own_mark, is_known_dead\n"
         "import sys\n"
+        "from alexandria_backup.repository.holders import own_mark\n"
         "sys.stdout.write(own_mark() or '')"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -138,7 +139,15 @@ class TestMarks:
     def test_of_other_machines_nothing_is_known(self, mark: str | None) -> None:
         assert not is_known_dead(mark)
 
-    @pytest.mark.parametrize("number", ["../../etc", "", "-1", "²"])
+    def test_where_processes_of_others_are_hidden_the_kernel_is_asked(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mine, dead = own_mark(), mark_of_a_dead_process()
+        monkeypatch.setattr(holders, "_status", lambda _: None)
+        assert not is_known_dead(mine)
+        assert is_known_dead(dead)
+
+    @pytest.mark.parametrize("number", ["../../etc", "", "-1", "²", "9" * 30])
     def test_what_is_no_number_is_not_looked_for(self, number: str) -> None:
         mark = own_mark()
         assert mark is not None

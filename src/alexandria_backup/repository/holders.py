@@ -13,8 +13,8 @@ _PROC = Path("/proc")
 
 def own_mark() -> str | None:
     """Return the mark of this process; None where the system does not tell."""
-    place, began = _place(), _began(os.getpid())
-    return f"{place} {os.getpid()} {began}" if place and began else None
+    place, status = _place(), _status(os.getpid())
+    return f"{place} {os.getpid()} {status[1]}" if place and status else None
 
 
 def is_known_dead(mark: str | None) -> bool:
@@ -23,7 +23,13 @@ def is_known_dead(mark: str | None) -> bool:
     if mark is None or place is None or not mark.startswith(f"{place} "):
         return False
     number, _, began = mark.removeprefix(f"{place} ").partition(" ")
-    return number.isascii() and number.isdecimal() and _began(int(number)) != began
+    if not (number.isascii() and number.isdecimal()):
+        return False
+    status = _status(int(number))
+    if status is None:
+        # Where processes of others are hidden, only the kernel itself can tell.
+        return not _exists(int(number))
+    return status[0] in {"Z", "X"} or status[1] != began
 
 
 def _place() -> str | None:
@@ -34,12 +40,22 @@ def _place() -> str | None:
         return None
 
 
-def _began(number: int) -> str | None:
-    """Return when a process began, in ticks since the boot; None where it has ended."""
+def _status(number: int) -> tuple[str, str] | None:
+    """Return a process's state and when it began, in ticks since the boot; None where unseen."""
     try:
         status = (_PROC / str(number) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # After the name, which may hold anything but ends with the last parenthesis: state, …, start.
     fields = status.rpartition(")")[2].split()
-    return None if fields[0] in {"Z", "X"} else fields[19]
+    return fields[0], fields[19]
+
+
+def _exists(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
