@@ -31,7 +31,7 @@ pytest_plugins = ["small_disks", "store_places"]
 #: What a test run may not inherit from whoever starts it. The last one makes every process that a
 #: test starts compile all that it imports.
 _FOREIGN = (
-    *("PG", "ALEXANDRIA_", "AWS_", "AZURE_", "GOOGLE_", "KUBE", "VAULT_"),
+    *("PG", "ALEXANDRIA_", "AWS_", "AZURE_", "GOOGLE_", "KUBE", "VAULT_", "BAO_"),
     "PYTHONDONTWRITEBYTECODE",
 )
 

@@ -386,6 +386,14 @@ def test_the_log_of_all_pods_is_read(platform: KubernetesPlatform) -> None:
     assert (said or "").count("INFO serving") == 4
 
 
+def test_the_log_of_each_container_is_read(served: Served, platform: KubernetesPlatform) -> None:
+    """A pod with a sidecar has no log of its own: the API asks for the container."""
+    served.cluster.containers = ("api", "mesh")
+    platform.start(platform.stop())
+    said = platform.log_since(datetime.now(UTC) - timedelta(seconds=5))
+    assert (said or "").count("INFO serving") == 8
+
+
 def test_a_plan_names_the_command(platform: KubernetesPlatform, tmp_path: Path) -> None:
     assert platform.explain_stop().endswith(
         "`kubectl scale deployment,statefulset "

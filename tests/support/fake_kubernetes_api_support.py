@@ -27,7 +27,13 @@ _PATH = re.compile(
     r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>[^/]+))?"
 )
 _PROTOBUF = b"k8s\x00"
-_REASONS = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict"}
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+}
 _VERBS = {"GET": "get", "PATCH": "patch", "PUT": "update", "POST": "create"}
 
 
@@ -146,7 +152,7 @@ class _Handler(Handler):
         if sub == "scale":
             self._scale(method, plural, name, query, body)
         elif sub == "log":
-            self.answer(200, self.cluster.machine.log(name).encode(), kind="text/plain")
+            self._log(name, query.get("container"))
         elif sub:
             raise Missing(sub)
         elif not name:
@@ -155,6 +161,13 @@ class _Handler(Handler):
             self.answer(200, self.cluster.get(plural, name))
         else:
             self.answer(200, self.cluster.patch(plural, name, body, self._manager(query)))
+
+    def _log(self, pod: str, container: str | None) -> None:
+        there = [c["name"] for c in self.cluster.get("pods", pod)["spec"]["containers"]]
+        if container not in (there if len(there) > 1 else [*there, None]):
+            self._status(400, f"a container name must be specified for pod {pod}")
+            return
+        self.answer(200, self.cluster.machine.log(pod).encode(), kind="text/plain")
 
     def _many(self, plural: str, query: dict[str, str]) -> None:
         labels = dict(

@@ -66,6 +66,8 @@ class FakeCluster:
     #: How many rounds of the controller a pod takes to start, and to end.
     start_rounds: int = 1
     stop_rounds: int = 1
+    #: The containers of each pod.
+    containers: tuple[str, ...] = ("api",)
     tokens: set[str] = field(default_factory=lambda: {TOKEN})
     #: (verb, resource with group, subresource, name) → whether it is allowed.
     allowed: Callable[[str, str, str, str], bool] = lambda *_: True
@@ -231,7 +233,8 @@ class FakeCluster:
     def _make_pod(self, pod: str, labels: Object) -> None:
         self._age[pod] = 0
         status = {"phase": "Pending", "conditions": [], "containerStatuses": []}
-        self.create("pods", pod, {"spec": {}, "status": status}, labels)
+        spec = {"containers": [{"name": name} for name in self.containers]}
+        self.create("pods", pod, {"spec": spec, "status": status}, labels)
         self.machine.start(pod)
 
     def _age_pod(self, pod: Object) -> None:

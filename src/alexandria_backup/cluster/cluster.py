@@ -12,11 +12,9 @@ import httpx
 
 from alexandria_backup.cluster.access import Access, ClusterPlace, load_access
 from alexandria_backup.cluster.answers import PASSING, document, pause_of, refusal, unreachable
+from alexandria_backup.cluster.documents import Document, part, parts
 from alexandria_backup.cluster.kinds import ACCESS_REVIEWS, PODS, Kind, Wanted
 from alexandria_backup.errors import ClusterObjectMissing, PlatformRefused
-
-#: An object as the API has it.
-Document = Mapping[str, object]
 
 _METHODS = {"get": "GET", "list": "GET", "patch": "PATCH", "create": "POST"}
 _FIRST_PAUSE_S = 0.2
@@ -56,10 +54,7 @@ class Cluster:
             found = self._document(Wanted(verb="get", kind=kind, discovery=True))
         except ClusterObjectMissing:
             return False
-        resources = found.get("resources")
-        return kind.plural in {
-            item.get("name") for item in (resources if isinstance(resources, list) else [])
-        }
+        return kind.plural in {item.get("name") for item in parts(found, "resources")}
 
     def get(self, kind: Kind, name: str, *, namespace: str | None = None) -> Document:
         """Return one object."""
@@ -83,9 +78,8 @@ class Cluster:
                 page = self._document(wanted, params={k: v for k, v in asked.items() if v})
             except ClusterObjectMissing:
                 return ()
-            items, told = page.get("items"), page.get("metadata")
-            found += items if isinstance(items, list) else []
-            more = str(told.get("continue") or "") if isinstance(told, Mapping) else ""
+            found += parts(page, "items")
+            more = str(part(page, "metadata").get("continue") or "")
             if not more:
                 return tuple(found)
 
@@ -97,10 +91,14 @@ class Cluster:
             headers={"Content-Type": "application/merge-patch+json"},
         )
 
-    def log(self, pod: str, *, seconds: int, limit_bytes: int) -> str:
-        """Return what a pod's first container said in the last seconds."""
+    def log(self, pod: str, container: str, *, seconds: int, limit_bytes: int) -> str:
+        """Return what a container of a pod said in the last seconds."""
         wanted = self._named("get", PODS, pod, subresource="log")
-        asked = {"sinceSeconds": str(max(1, seconds)), "limitBytes": str(limit_bytes)}
+        asked = {
+            "container": container,
+            "sinceSeconds": str(max(1, seconds)),
+            "limitBytes": str(limit_bytes),
+        }
         return self._send(wanted, params=asked).text
 
     def allows(self, wanted: Wanted) -> bool:
@@ -119,8 +117,8 @@ class Cluster:
             "kind": "SelfSubjectAccessReview",
             "spec": spec,
         }
-        status = self._document(Wanted(verb="create", kind=ACCESS_REVIEWS), json=body)["status"]
-        return isinstance(status, Mapping) and status.get("allowed") is True
+        answer = self._document(Wanted(verb="create", kind=ACCESS_REVIEWS), json=body)
+        return part(answer, "status").get("allowed") is True
 
     def wanted(
         self, verb: str, kind: Kind, name: str | None = None, subresource: str | None = None

@@ -7,7 +7,8 @@ HorizontalPodAutoscaler that KEDA has made for it.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from alexandria_backup.cluster.cluster import Cluster, Document
+from alexandria_backup.cluster.cluster import Cluster
+from alexandria_backup.cluster.documents import Document, part
 from alexandria_backup.cluster.kinds import SCALED_OBJECTS, Wanted
 from alexandria_backup.errors import ClusterConflict
 from alexandria_backup.platforms.kubernetes.workload import Workload
@@ -47,17 +48,17 @@ def _of(
         return
     targets = {(workload.kind.word, workload.name) for workload in workloads}
     for found in cluster.list(SCALED_OBJECTS):
-        target = _map(_map(found.get("spec")).get("scaleTargetRef"))
+        target = part(found, "spec", "scaleTargetRef")
         kind = str(target.get("kind") or "Deployment").lower()
         if (kind, str(target.get("name"))) in targets:
-            metadata = _map(found.get("metadata"))
-            yield str(metadata.get("name")), _map(metadata.get("annotations"))
+            metadata = part(found, "metadata")
+            yield str(metadata.get("name")), part(metadata, "annotations")
 
 
 def _annotate(cluster: Cluster, name: str, *, pausing: bool) -> None:
     for attempt in range(_ATTEMPTS):
-        metadata = _map(cluster.get(SCALED_OBJECTS, name).get("metadata"))
-        annotations = _map(metadata.get("annotations"))
+        metadata = part(cluster.get(SCALED_OBJECTS, name), "metadata")
+        annotations = part(metadata, "annotations")
         if pausing and (annotations.get(_PAUSED) == "true" or _PAUSED_AT in annotations):
             return
         value = "true" if pausing else None
@@ -74,7 +75,3 @@ def _annotate(cluster: Cluster, name: str, *, pausing: bool) -> None:
                 raise
         else:
             return
-
-
-def _map(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, Mapping) else {}

@@ -5,9 +5,10 @@ they watch is larger than this application; the operator is told the exact comma
 """
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from alexandria_backup.cluster.cluster import Cluster
+from alexandria_backup.cluster.documents import part
 from alexandria_backup.cluster.kinds import HELM_RELEASES, KUSTOMIZATIONS
 from alexandria_backup.errors import PlatformRefused
 from alexandria_backup.platforms.kubernetes.workload import Workload
@@ -43,8 +44,7 @@ def _flux(cluster: Cluster, workload: Workload) -> Iterator[Advice]:
         except PlatformRefused:
             # Often we may not look into Flux's namespace: then it is not known to be suspended.
             owner = None
-        spec = owner.get("spec") if owner is not None else None
-        if isinstance(spec, Mapping) and spec.get("suspend") is True:
+        if part(owner or {}, "spec").get("suspend") is True:
             continue
         yield Advice(
             message=f"Flux keeps `{workload.label}` as its {word} `{name}` says, and may scale it "

@@ -6,38 +6,32 @@ no moment at which it is stopped and the number is not known, whoever dies when.
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from alexandria_backup.cluster.answers import rule_for
-from alexandria_backup.cluster.cluster import Cluster, Document
+from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.cluster.kinds import PODS, WORKLOADS, Kind, Wanted
 from alexandria_backup.errors import (
     ApplicationNotReady,
-    ClusterConflict,
     ClusterDenied,
     PlatformRefused,
 )
 from alexandria_backup.platforms.kubernetes import autoscaling, ownership
 from alexandria_backup.platforms.kubernetes.pods import Pod, pods_of
+from alexandria_backup.platforms.kubernetes.scaling import hold, release
 from alexandria_backup.platforms.kubernetes.workload import (
-    SAVED,
     Workload,
     parse_name,
     read_workload,
 )
-from alexandria_backup.platforms.platform import Advice, StoppedUnit, StopRecord
+from alexandria_backup.platforms.platform import Advice, StopRecord
 
-#: How often a change is decided anew after a conflict.
-_ATTEMPTS = 10
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 #: How much of each pod's log is read after a start.
 _LOG_BYTES = 4 * 1024 * 1024
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +89,7 @@ class KubernetesPlatform:
         """
         workloads = self._found()
         autoscaling.pause(self.cluster, workloads)
-        units = tuple(self._hold(workload.kind, workload.name) for workload in workloads)
+        units = tuple(hold(self.cluster, w.kind, w.name) for w in workloads)
         self._wait_until_gone(workloads)
         return StopRecord(
             platform=self.name,
@@ -116,7 +110,7 @@ class KubernetesPlatform:
         """
         instances = {unit.name: unit.instances for unit in record.units}
         names = self._names(record)
-        started = [self._release(kind, name, instances) for kind, name in names]
+        started = [release(self.cluster, kind, name, instances) for kind, name in names]
         autoscaling.resume(self.cluster, started)
         for workload in started:
             if workload.replicas:
@@ -126,10 +120,11 @@ class KubernetesPlatform:
         """Return what all pods have said since then."""
         seconds = int((datetime.now(UTC) - began).total_seconds()) + 1
         return "\n".join(
-            self.cluster.log(pod.name, seconds=seconds, limit_bytes=_LOG_BYTES)
+            self.cluster.log(pod.name, container, seconds=seconds, limit_bytes=_LOG_BYTES)
             for workload in self._found()
             for pod in pods_of(self.cluster, workload.selector)
             if pod.runs
+            for container in pod.containers
         )
 
     # ── which ────────────────────────────────────────────────────────────────────────────────────
@@ -172,49 +167,6 @@ class KubernetesPlatform:
         namespace = self.cluster.place.namespace
         where = ("--namespace", namespace) if namespace else ()
         return shlex.join(("kubectl", "scale", *named, f"--replicas={replicas}", *where))
-
-    # ── scaling ──────────────────────────────────────────────────────────────────────────────────
-
-    def _hold(self, kind: Kind, name: str) -> StoppedUnit:
-        """Scale to 0 and write the number before on the object, in one change."""
-
-        def change(found: Workload) -> tuple[Document | None, int]:
-            if found.replicas == 0:
-                # Stopped by us earlier, or by somebody else, and then it is left so.
-                return None, found.saved or 0
-            annotation = {SAVED: str(found.replicas)}
-            return _changed(found, replicas=0, annotations=annotation), found.replicas
-
-        _, instances = self._decide(kind, name, change)
-        return StoppedUnit(name=f"{kind.word}/{name}", instances=instances)
-
-    def _release(self, kind: Kind, name: str, instances: Mapping[str, int]) -> Workload:
-        """Scale to the number before; what somebody else has started meanwhile is left so."""
-
-        def change(found: Workload) -> tuple[Document | None, None]:
-            before = instances.get(found.label, found.saved)
-            if found.saved is None and (found.replicas or not before):
-                return None, None
-            replicas = before if before is not None else found.replicas
-            return _changed(found, replicas=replicas, annotations={SAVED: None}), None
-
-        return self._decide(kind, name, change)[0]
-
-    def _decide(
-        self, kind: Kind, name: str, change: Callable[[Workload], tuple[Document | None, T]]
-    ) -> tuple[Workload, T]:
-        """Change an object on the version that was looked at; look again after a conflict."""
-        for attempt in range(_ATTEMPTS):
-            found = read_workload(kind, self.cluster.get(kind, name))
-            wanted, result = change(found)
-            if wanted is None:
-                return found, result
-            try:
-                return read_workload(kind, self.cluster.patch(kind, name, wanted)), result
-            except ClusterConflict:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError("the last attempt returns or raises")
 
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
@@ -259,13 +211,6 @@ class KubernetesPlatform:
         return shlex.join(
             ("kubectl", "describe", "pod", pod.name, "--namespace", self.cluster.namespace)
         )
-
-
-def _changed(found: Workload, *, replicas: int, annotations: Mapping[str, str | None]) -> Document:
-    return {
-        "metadata": {"resourceVersion": found.version, "annotations": annotations},
-        "spec": {"replicas": replicas},
-    }
 
 
 def _until(patience_s: float) -> Iterator[None]:

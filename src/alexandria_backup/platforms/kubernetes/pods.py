@@ -1,13 +1,14 @@
 """The pods of a workload: which still run, and why one does not get ready."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from alexandria_backup.cluster.cluster import Cluster, Document
+from alexandria_backup.cluster.cluster import Cluster
+from alexandria_backup.cluster.documents import Document, part, parts
 from alexandria_backup.cluster.kinds import PODS
 
 #: Phases of a pod whose processes have all ended; such a pod may lie there for days.
-_OVER = {"Succeeded", "Failed"}
+_OVER = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,8 @@ class Pod:
     ready: bool
     #: Why it is not ready, such as `CrashLoopBackOff`; empty where nothing is said.
     reason: str
+    #: The names of its containers, sidecars included.
+    containers: tuple[str, ...]
 
     def __str__(self) -> str:
         said = "terminating" if self.terminating else self.reason
@@ -29,36 +32,30 @@ class Pod:
 
 def pods_of(cluster: Cluster, selector: str) -> tuple[Pod, ...]:
     """Return the pods with these labels, those that are being ended included."""
-    return tuple(_read(document) for document in cluster.list(PODS, selector=selector))
+    return tuple(read_pod(document) for document in cluster.list(PODS, selector=selector))
 
 
-def _read(document: Document) -> Pod:
-    metadata, status = _map(document.get("metadata")), _map(document.get("status"))
-    conditions = list(_maps(status.get("conditions")))
+def read_pod(document: Document) -> Pod:
+    """Read what the API answers."""
+    metadata, status = part(document, "metadata"), part(document, "status")
+    conditions = {c.get("type"): c.get("status") for c in parts(status, "conditions")}
     return Pod(
         name=str(metadata.get("name")),
         runs=status.get("phase") not in _OVER,
         terminating="deletionTimestamp" in metadata,
-        ready={"Ready"} <= {c.get("type") for c in conditions if c.get("status") == "True"},
-        reason=next(_reasons(status, conditions), ""),
+        ready=conditions.get("Ready") == "True",
+        reason=next(_reasons(status), ""),
+        containers=tuple(str(c.get("name")) for c in parts(part(document, "spec"), "containers")),
     )
 
 
-def _reasons(status: Document, conditions: Iterable[Document]) -> Iterator[str]:
+def _reasons(status: Document) -> Iterator[str]:
     """Yield what containers wait for, then what keeps the pod from being scheduled."""
     for key in ("initContainerStatuses", "containerStatuses"):
-        for container in _maps(status.get(key)):
-            reason = _map(_map(container.get("state")).get("waiting")).get("reason")
+        for container in parts(status, key):
+            reason = part(container, "state", "waiting").get("reason")
             if reason:
                 yield str(reason)
-    for condition in conditions:
+    for condition in parts(status, "conditions"):
         if condition.get("status") == "False" and condition.get("reason"):
             yield str(condition["reason"])
-
-
-def _map(value: object) -> Document:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(value: object) -> Iterator[Document]:
-    yield from (_map(item) for item in (value if isinstance(value, list) else []))

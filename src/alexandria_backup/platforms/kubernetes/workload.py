@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alexandria_backup.cluster.cluster import Document
+from alexandria_backup.cluster.documents import Document, count, part, parts, texts
 from alexandria_backup.cluster.kinds import WORKLOADS, Kind
 from alexandria_backup.errors import SettingsInvalid
 
@@ -57,10 +57,10 @@ def parse_name(text: str) -> tuple[Kind, str]:
 
 def read_workload(kind: Kind, document: Document) -> Workload:
     """Read what the API answers."""
-    metadata, spec, status = (_part(document, key) for key in ("metadata", "spec", "status"))
-    annotations, labels = _texts(metadata, "annotations"), _texts(metadata, "labels")
+    metadata, spec, status = (part(document, key) for key in ("metadata", "spec", "status"))
+    annotations, labels = texts(metadata, "annotations"), texts(metadata, "labels")
     replicas = spec.get("replicas")
-    ready = min(_count(status, "readyReplicas"), _count(status, "updatedReplicas"))
+    ready = min(count(status, "readyReplicas"), count(status, "updatedReplicas"))
     return Workload(
         kind=kind,
         name=str(metadata.get("name")),
@@ -68,9 +68,9 @@ def read_workload(kind: Kind, document: Document) -> Workload:
         # The API's own default, where nobody has set it.
         replicas=replicas if isinstance(replicas, int) else 1,
         saved=_saved(annotations),
-        selector=_selector(_part(spec, "selector")),
+        selector=_selector(part(spec, "selector")),
         ready=ready,
-        observed=_count(status, "observedGeneration") >= _count(metadata, "generation"),
+        observed=count(status, "observedGeneration") >= count(metadata, "generation"),
         labels=labels,
         annotations=annotations,
         scaled_by=_scaled_by(metadata),
@@ -83,38 +83,23 @@ def _saved(annotations: Mapping[str, str]) -> int | None:
 
 
 def _selector(selector: Document) -> str:
-    terms = [f"{key}={value}" for key, value in sorted(_texts(selector, "matchLabels").items())]
-    expressions = selector.get("matchExpressions")
-    for found in expressions if isinstance(expressions, list) else []:
-        key, values = found["key"], ",".join(found.get("values") or ())
-        match found["operator"]:
+    terms = [f"{key}={value}" for key, value in sorted(texts(selector, "matchLabels").items())]
+    for found in parts(selector, "matchExpressions"):
+        key, values = str(found.get("key")), found.get("values")
+        match str(found.get("operator")):
             case "Exists":
                 terms.append(key)
             case "DoesNotExist":
                 terms.append(f"!{key}")
             case operator:
-                terms.append(f"{key} {operator.lower()} ({values})")
+                listed = ",".join(map(str, values if isinstance(values, list) else ()))
+                terms.append(f"{key} {operator.lower()} ({listed})")
     return ",".join(terms)
 
 
 def _scaled_by(metadata: Document) -> str | None:
     """Return the manager of `spec.replicas`, the newest where several have set it."""
-    entries = metadata.get("managedFields")
-    for entry in reversed(entries if isinstance(entries, list) else []):
-        if "f:replicas" in _part(_part(entry, "fieldsV1"), "f:spec"):
+    for entry in reversed(list(parts(metadata, "managedFields"))):
+        if "f:replicas" in part(entry, "fieldsV1", "f:spec"):
             return str(entry.get("manager"))
     return None
-
-
-def _part(document: Document, key: str) -> Document:
-    found = document.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _texts(document: Document, key: str) -> Mapping[str, str]:
-    return {str(name): str(value) for name, value in _part(document, key).items()}
-
-
-def _count(document: Document, key: str) -> int:
-    found = document.get(key)
-    return found if isinstance(found, int) else 0
