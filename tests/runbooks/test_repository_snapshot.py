@@ -17,6 +17,7 @@ import pytest
 from oracle_support import Good, brought_back, keep_in_frames
 from site_support import Ended, Site
 
+from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
 from alexandria_backup.errors import StorageError
 from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
@@ -26,6 +27,12 @@ from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.sealing.signing import SigningKey
 
 DURABLE = {"fsync": "on", "shared_buffers": "32MB", "autovacuum": "off"}
+
+AUDIT_TABLE = """
+CREATE TABLE audit_logs (
+    id text PRIMARY KEY, principal text, action text, agent text, session text, metadata text,
+    tenant_id text, hmac text, prev_hmac text, created_at timestamptz)
+"""
 
 NewSite = Callable[..., Site]
 
@@ -344,3 +351,22 @@ def test_writers_go_on_while_a_snapshot_is_taken(saver: Site) -> None:
         writer.join()
     assert done
     earlier_ones_are_whole_and_the_next_one_works(saver)
+
+
+# ── the audit chain ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_audit_chain_is_verified_in_the_snapshot_and_anchored(saver: Site) -> None:
+    key = b"k" * 32
+    saver.write_secret("audit.key", key.decode())
+    with saver.config.open("a", encoding="utf-8") as config:
+        config.write('[audit]\nkey_file = "audit.key"\nkey_encoding = "raw"\n')
+    saver.sql(AUDIT_TABLE)
+    with connect(Dsn.parse(saver.server.conninfo(saver.database)), purpose="test") as session:
+        session.copy_in(COPY_AUDIT_ROWS, audit_rows(500, seed=1, key=key))
+    assert taken(saver)["chain"]["rows"] == 500
+    manifest = results(saver.run("snapshot", "show", "latest", "--json"))
+    assert manifest["audit"]["status"] == "intact"
+    assert manifest["audit"]["anchors"][0]["count"] == 500
+    saver.sql("UPDATE audit_logs SET action = 'nothing' WHERE ctid = '(0,3)'")
+    assert taken(saver, code=30)["chain"]["status"] == "broken"

@@ -15,7 +15,7 @@ from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.recipe import Recipe
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.audit.stream import StreamedChain
-from alexandria_backup.audit.verify import KeyFit, try_key, verify_live
+from alexandria_backup.audit.verify import KeyFit, try_key, verify_in_transaction, verify_live
 from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.read_archive import ReadArchive, read_archive
 from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode, StatementFailed
@@ -157,6 +157,15 @@ class ChainReader:
             return None
         return verify_live(
             session, table=table, recipe=self.recipe, key=self.key, anchors=anchors, emit=emit
+        )
+
+    def within(self, session: Session, emit: Emit) -> AuditReport | None:
+        """Read the chain as the session's open transaction sees it; None where there is none."""
+        table = self.find(session)
+        if table is None:
+            return None
+        return verify_in_transaction(
+            session, table=table, recipe=self.recipe, key=self.key, emit=emit
         )
 
     def fit(self, session: Session) -> KeyFit | None:

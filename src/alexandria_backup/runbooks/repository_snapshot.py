@@ -266,7 +266,7 @@ class CopyOut:
 
     def _look(self, session: Session, harvest: "_Harvest") -> None:
         """Verify the audit chain in the snapshot's own transaction."""
-        harvest.report = self.parts.chain.live(session)
+        harvest.report = self.parts.chain.within(session, self.parts.emit)
 
     def _roles(
         self, tools: ClientTools, open_shelf: OpenShelf, harvest: "_Harvest"
