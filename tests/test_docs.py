@@ -67,7 +67,7 @@ def test_every_command_and_option_is_in_the_reference() -> None:
 
 def _all_commands(command: Any, name: str) -> Iterator[tuple[str, list[str]]]:
     below = getattr(command, "commands", {})
-    if not below:
+    if not below or command.invoke_without_command:
         yield name, [p.opts[0] for p in command.params]
     for word, child in below.items():
         yield from _all_commands(child, f"{name} {word}")

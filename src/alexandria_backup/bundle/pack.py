@@ -23,6 +23,7 @@ from alexandria_backup.sealing.signing import SigningKey
 
 #: How many paths that were left out are listed; the rest is counted.
 _MOST_EXCLUDED: Final = 10_000
+_MOST_TROUBLES: Final = 20
 _PROGRESS_EVERY: Final = 16 << 20
 
 
@@ -56,6 +57,8 @@ class Pack:
         self._excluded_more = 0
         self._entries = self._bytes = self._problems = self._told = 0
         self._twins: list[str] = []
+        #: What went wrong, path by path, as far as a person wants to read.
+        self.troubles: list[str] = []
         self._tail: Tail | None = None
 
     @property
@@ -122,17 +125,24 @@ class Pack:
     def _count(self, entry: Entry, size: int) -> None:
         self._manifest.add(entry)
         self._entries += 1
-        self._problems += entry.problem is not None
+        if entry.problem is not None:
+            self._trouble(entry.shown, entry.problem.value)
         self._bytes += size
         if self._bytes - self._told >= _PROGRESS_EVERY:
             self._told = self._bytes
             total = self._options.expected
             self._options.emit(Progress(work="pack", done=self._bytes, total=total, unit="bytes"))
 
+    def _trouble(self, path: str, what: str) -> None:
+        self._problems += 1
+        if len(self.troubles) < _MOST_TROUBLES:
+            self.troubles.append(f"`{path}` {what}")
+
     def _leave_out(self, item: LeftOut) -> None:
-        self._problems += item.problem
-        if len(self._excluded) < _MOST_EXCLUDED or item.problem:
-            path = shown(item.path.encode(errors="surrogateescape"))
+        path = shown(item.path.encode(errors="surrogateescape"))
+        if item.problem:
+            self._trouble(path, item.why)
+        if len(self._excluded) < _MOST_EXCLUDED:
             self._excluded.append(Excluded(path=path, why=item.why))
         else:
             self._excluded_more += 1

@@ -110,6 +110,11 @@ def select(sets: Mapping[str, Sequence[str]], required: Sequence[str]) -> tuple[
     return found
 
 
+def any_of(paths: Sequence[str]) -> bool:
+    """Tell whether one of these paths and patterns leads to something."""
+    return any(True for path in paths for _ in _led_to(path))
+
+
 def _selected(name: str, paths: Sequence[str]) -> Selected:
     roots: set[str] = set()
     missing: list[str] = []

@@ -21,6 +21,10 @@ SQLITE_MAGIC: Final = b"SQLite format 3\x00"
 ATTEMPTS: Final = 4
 _PAUSE_S: Final = 0.05
 _BUSY_S: Final = 30.0
+#: Where a database's header says how it is written, and what it says there for write-ahead mode
+#: (https://www.sqlite.org/fileformat.html, 1.3).
+_MODE_AT: Final = 18
+_WRITE_AHEAD: Final = b"\x02"
 _COPY: Final = 1 << 20
 #: Left free besides the copy.
 _MARGIN: Final = 16 << 20
@@ -109,7 +113,8 @@ def _database_bytes(path: str) -> int:
 
 
 def _back_up(path: str, target: Path) -> bool:
-    in_use = os.path.lexists(f"{path}-wal") or os.path.lexists(f"{path}-journal")
+    # Any other database can be read under SQLite's own locks without a trace.
+    in_use = os.path.lexists(f"{path}-wal") or not _writes_ahead(path)
     for attempt in range(ATTEMPTS):
         before = os.stat(path)  # noqa: PTH116 - the path is text, and stays so
         try:
@@ -123,6 +128,11 @@ def _back_up(path: str, target: Path) -> bool:
         in_use = True
         time.sleep(_PAUSE_S * 2**attempt)
     return True
+
+
+def _writes_ahead(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        return file.read(_MODE_AT + 1)[_MODE_AT:] == _WRITE_AHEAD
 
 
 def _online_backup(path: str, target: Path, *, immutable: bool) -> None:

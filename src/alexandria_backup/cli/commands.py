@@ -14,6 +14,7 @@ import typer
 GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "snapshot": "Take, list and check snapshots.",
+        "backup": "Back up configuration, tools and knowledge store into one file; no database.",
         "repository": "Make a repository; look at it, check it.",
         "run": "Look at runs; resume, abort or accept them.",
         "manifests": "Write what is deployed.",
@@ -28,6 +29,11 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
         ("doctor",): "doctor",
         ("restore",): "restore",
         ("rollback",): "rollback",
+        ("backup",): "backup",
+        ("backup", "show"): "backup_show",
+        ("backup", "verify"): "backup_verify",
+        ("backup", "diff"): "backup_diff",
+        ("backup", "restore"): "backup_restore",
         ("snapshot", "create"): "snapshot_create",
         ("snapshot", "export"): "snapshot_export",
         ("snapshot", "list"): "snapshot_list",
@@ -73,13 +79,22 @@ def _runs(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
 def add_commands(app: typer.Typer, wanted: Sequence[tuple[str, ...]]) -> None:
     """Import the wanted commands and add them, in their groups, to the program."""
     groups = {
-        name: typer.Typer(name=name, help=text, no_args_is_help=True)
+        name: typer.Typer(
+            name=name,
+            help=text,
+            no_args_is_help=(name,) not in COMMANDS,
+            invoke_without_command=(name,) in COMMANDS,
+        )
         for name, text in GROUPS.items()
     }
     for group in groups.values():
         app.add_typer(group)
     for command in wanted:
         module = import_module(f"alexandria_backup.cli.{COMMANDS[command]}")
+        if command in {(name,) for name in groups}:
+            # What is typed without a further word: `alexandria backup`.
+            groups[command[0]].callback(invoke_without_command=True)(module.command)
+            continue
         into = groups[command[0]] if len(command) > 1 else app
         # A command that has others below it brings a program of its own.
         below = getattr(module, "app", None)

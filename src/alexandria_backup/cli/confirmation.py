@@ -14,7 +14,6 @@ from alexandria_backup.events import Note
 from alexandria_backup.runbooks.accept import AcceptState
 from alexandria_backup.runbooks.restore_state import GivenUp, RestoreState
 from alexandria_backup.runbooks.rollback import RollbackState
-from alexandria_backup.runbooks.step import RunState
 
 #: How many tables are named before the rest is counted.
 _MOST_TABLES = 12
@@ -40,20 +39,6 @@ def confirm_rollback(invocation: Invocation, *, yes: bool) -> Callable[[Rollback
         for line in given_up_lines(state.given_up):
             invocation.emit(Note(message=line))
         _ask(state.target, f"roll back `{state.target}`", yes=yes)
-
-    return confirm
-
-
-def confirm_any(invocation: Invocation, *, yes: bool) -> Callable[[RunState], None]:
-    """Return what asks for a run of any runbook that goes on before its first change."""
-
-    def confirm(state: RunState) -> None:
-        if isinstance(state, RestoreState):
-            confirm_restore(invocation, yes=yes)(state)
-        elif isinstance(state, RollbackState):
-            confirm_rollback(invocation, yes=yes)(state)
-        elif isinstance(state, AcceptState):
-            confirm_accept(invocation, yes=yes)(state)
 
     return confirm
 

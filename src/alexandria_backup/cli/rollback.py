@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from alexandria_backup.cli.bundle_confirmation import confirm_bundle_rollback
+from alexandria_backup.cli.bundle_text import bundle_rollback_text
 from alexandria_backup.cli.confirmation import confirm_rollback
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
 from alexandria_backup.cli.plan_or_run import plan_or_run
@@ -21,9 +23,19 @@ def command(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Swap the database that a restore replaced back in; the one in use now is kept."""
+    """Swap back what a restore replaced, a database or files; what is in use now is kept."""
     invocation = invocation_of(context)
-    rollback = invocation.wiring(json=json, dsn_file=dsn_file).restores.rollback(run, plan=plan)
+    wiring = invocation.wiring(json=json, dsn_file=dsn_file)
+    if run is not None and wiring.bundles.is_restore(run):
+        plan_or_run(
+            invocation,
+            wiring.bundles.rollback(run),
+            plan=plan,
+            confirm=confirm_bundle_rollback(invocation, yes=yes),
+            text=bundle_rollback_text,
+        )
+        return
+    rollback = wiring.restores.rollback(run, plan=plan)
     plan_or_run(
         invocation,
         rollback,

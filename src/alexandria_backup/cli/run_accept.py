@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from alexandria_backup.cli.bundle_confirmation import confirm_bundle_accept
 from alexandria_backup.cli.confirmation import confirm_accept
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
 from alexandria_backup.cli.plan_or_run import plan_or_run
@@ -24,7 +25,17 @@ def command(
 ) -> None:
     """Drop the database that a run kept, after a snapshot of it; there is no rollback then."""
     invocation = invocation_of(context)
-    accept = invocation.wiring(json=json, dsn_file=dsn_file).restores.accept(run, discard=discard)
+    wiring = invocation.wiring(json=json, dsn_file=dsn_file)
+    if wiring.bundles.is_restore(run):
+        plan_or_run(
+            invocation,
+            wiring.bundles.accept(run),
+            plan=plan,
+            confirm=confirm_bundle_accept(invocation, yes=yes),
+            text=summary_text,
+        )
+        return
+    accept = wiring.restores.accept(run, discard=discard)
     plan_or_run(
         invocation,
         accept,

@@ -2,7 +2,7 @@
 
 import typer
 
-from alexandria_backup.cli.confirmation import confirm_any
+from alexandria_backup.cli.confirm_resumed import confirm_any
 from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Yes, invocation_of
 from alexandria_backup.cli.run_text import summary_text

@@ -25,6 +25,7 @@ from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.chain_reader import ChainReader
+from alexandria_backup.runbooks.doctor_bundle import BundleCheck, bundle_doubt
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.switch_application import Application
 from alexandria_backup.storage.store import ObjectStore
@@ -75,6 +76,8 @@ class DoctorParts:
     chain_required: bool | None
     application: Callable[[], Application]
     server_free_bytes: int | None
+    #: None on a machine that has nothing of what a bundle holds.
+    bundle: BundleCheck | None
     #: The folders of PATH, and the program that runs now.
     path: Sequence[Path]
     program: Path
@@ -86,7 +89,7 @@ def examine(parts: DoctorParts) -> tuple[Finding, ...]:
     try:
         servers, source = parts.servers()
     except AlexandriaError as error:
-        return (_failed("dsn", error), *findings)
+        return (_failed("dsn", error), *findings, *_guarded("bundle", lambda: _bundle(parts)))
     findings.insert(0, _ok("dsn", f"`{servers.application}`, from {source}"))
     try:
         with servers.session(servers.database, "doctor") as session:
@@ -94,6 +97,7 @@ def examine(parts: DoctorParts) -> tuple[Finding, ...]:
     except AlexandriaError as error:
         findings.append(_failed("server", error))
     findings += _guarded("application", lambda: _application(parts))
+    findings += _guarded("bundle", lambda: _bundle(parts))
     return tuple(findings)
 
 
@@ -365,6 +369,14 @@ def _names(parts: DoctorParts) -> Iterator[Finding]:
                 message=f"`{name}` on PATH is `{first}`, another program than this one",
                 hint=f"{ours / name} doctor",
             )
+
+
+def _bundle(parts: DoctorParts) -> Iterator[Finding]:
+    if parts.bundle is None:
+        return
+    for message, hint in bundle_doubt(parts.bundle):
+        status = Status.WARNING if hint else Status.OK
+        yield Finding(name="bundle", status=status, message=message, hint=hint)
 
 
 def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from pydantic_settings import (
 
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.settings.audit import AuditSettings
+from alexandria_backup.settings.bundle import BundleSettings
 from alexandria_backup.settings.outside import (
     KubernetesSettings,
     SystemdSettings,
@@ -244,6 +245,7 @@ class Settings(BaseSettings):
     encryption: EncryptionSettings = EncryptionSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     prune: PruneSettings = PruneSettings()
+    bundle: BundleSettings = BundleSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -7,11 +7,12 @@ from pathlib import Path
 from alexandria_backup.errors import SnapshotMissing
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks.doctor import DoctorParts
+from alexandria_backup.wiring.bundles import Bundles
 from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.rooms import Rooms
 
 
-def doctor_parts(rooms: Rooms, places: Places) -> DoctorParts:
+def doctor_parts(rooms: Rooms, places: Places, bundles: Bundles) -> DoctorParts:
     """Return everything that can be checked beforehand, each opened when its turn comes."""
     settings = rooms.settings
     return DoctorParts(
@@ -25,6 +26,7 @@ def doctor_parts(rooms: Rooms, places: Places) -> DoctorParts:
         chain_required=settings.audit.required,
         application=lambda: rooms.application,
         server_free_bytes=settings.database.server_free_space,
+        bundle=bundles.check(),
         path=tuple(Path(d) for d in os.environ.get("PATH", "").split(os.pathsep) if d),
         program=Path(sys.argv[0]).absolute(),
     )

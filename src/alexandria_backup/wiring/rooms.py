@@ -85,16 +85,20 @@ class Rooms:
     @cached_property
     def application(self) -> Application:
         """The application and what runs it."""
-        settings = self.settings.application
-        probe = ReadinessProbe(url=settings.url, ca_file=settings.ca_file) if settings.url else None
         kubernetes = self.settings.kubernetes
         secret = secret_source(kubernetes, self.cluster, self.emit, named=True)
+        return self._application(from_secret=self.found_dsn.source == secret.name)
+
+    @cached_property
+    def node(self) -> Application:
+        """The application as this machine runs it, for which no database needs to be known."""
+        return self._application(from_secret=False)
+
+    def _application(self, *, from_secret: bool) -> Application:
+        settings = self.settings.application
+        probe = ReadinessProbe(url=settings.url, ca_file=settings.ca_file) if settings.url else None
         return Application(
-            platform=platform(
-                self.settings,
-                self.cluster,
-                from_secret=self.found_dsn.source == secret.name,
-            ),
+            platform=platform(self.settings, self.cluster, from_secret=from_secret),
             probe=probe,
             patience_s=settings.ready_timeout_s,
         )

@@ -35,6 +35,8 @@ class Rebuilt(Generic[S]):
     runbook: Runbook[S]
     #: Raises where the state of the journal must not be gone on with.
     guard: Callable[[S], None] = lambda _: None
+    #: Held while it works; None: the lock of the application's database.
+    lock: Lock | None = None
 
 
 #: From the last line of a journal to its runbook.
@@ -78,7 +80,7 @@ class Runs:
             state=None,
             run=run,
             stores=self.rooms.journal_stores,
-            lock=database_lock(self.rooms),
+            lock=rebuilt.lock or database_lock(self.rooms),
             emit=self.rooms.emit,
             guard=rebuilt.guard,
         )

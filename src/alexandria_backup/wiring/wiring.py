@@ -10,6 +10,7 @@ from alexandria_backup.platforms.deployables.deployables import Files
 from alexandria_backup.runbooks.doctor import Finding, examine
 from alexandria_backup.settings.loading import load
 from alexandria_backup.wiring.audits import Audits
+from alexandria_backup.wiring.bundles import Bundles
 from alexandria_backup.wiring.deployment import cluster_files, host_files
 from alexandria_backup.wiring.doctor import doctor_parts
 from alexandria_backup.wiring.places import Places
@@ -72,6 +73,11 @@ class Wiring:
         return Restores(rooms=self.rooms, places=self.places, snapshots=self.snapshots)
 
     @cached_property
+    def bundles(self) -> Bundles:
+        """Making bundles, looking at them, restoring them."""
+        return Bundles(rooms=self.rooms, places=self.places)
+
+    @cached_property
     def audits(self) -> Audits:
         """Verifying the audit chain."""
         return Audits(rooms=self.rooms, places=self.places)
@@ -79,12 +85,12 @@ class Wiring:
     @cached_property
     def runs(self) -> Runs:
         """Runs of the past, and those that stopped; a new family adds its runbooks here."""
-        rebuild = {**self.snapshots.rebuild, **self.restores.rebuild}
+        rebuild = {**self.snapshots.rebuild, **self.restores.rebuild, **self.bundles.rebuild}
         return Runs(rooms=self.rooms, rebuild=rebuild)
 
     def doctor(self) -> tuple[Finding, ...]:
         """Check everything that can be checked beforehand."""
-        return examine(doctor_parts(self.rooms, self.places))
+        return examine(doctor_parts(self.rooms, self.places, self.bundles))
 
     def cluster_files(self, *, image: str) -> Files:
         """Return what is deployed to a cluster."""
