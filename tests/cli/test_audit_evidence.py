@@ -226,3 +226,19 @@ def test_a_way_back_that_nobody_declared_is_a_finding(chained: Site) -> None:
     ended = chained.run("audit", "verify")
     assert ended.returncode == 30
     assert "fork: " in ended.stdout
+
+
+def test_a_snapshot_in_a_repository_anchors_what_was_appended(chained: Site) -> None:
+    chained.make_repository()
+    words = ("snapshot", "create", "--yes")
+    assert chained.run(*words).returncode == 0
+    grow(chained, 5)
+    ended = chained.run(*words)
+    assert ended.returncode == 0, ended.stderr
+    assert "intact: 25 rows" in ended.stdout + ended.stderr
+    verified = chained.run("audit", "verify", "--require-anchor")
+    assert (verified.returncode, verified.stdout.splitlines()[0]) == (0, "verified: 25 rows")
+    stored = chained.run("audit", "verify", "--snapshot", "latest")
+    assert stored.returncode == 0, stored.stderr
+    chained.sql("DELETE FROM audit_logs WHERE id = %s", row(chained, -1))
+    assert "behind_anchor" in chained.run("audit", "verify").stdout

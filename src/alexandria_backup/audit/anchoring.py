@@ -1,16 +1,17 @@
 """Anchors made from a chain, and a chain compared with the anchors of earlier days."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import islice
 from typing import NamedTuple
 
-from alexandria_backup.audit.anchor import Anchor, Rolling
+from alexandria_backup.audit.anchor import BLOCK_ROWS, Anchor, Rolling
 from alexandria_backup.audit.finding import Code, Finding, shown
 from alexandria_backup.audit.incarnation import Histories
 from alexandria_backup.audit.links import Shape, Stretch
 from alexandria_backup.audit.recipe import HMAC_BYTES, Recipe
-from alexandria_backup.audit.runs import Block
+from alexandria_backup.audit.runs import Block, Record
 
 
 class Mark(NamedTuple):
@@ -34,12 +35,36 @@ class Walked:
     reached: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """Where the rows at hand begin in a chain whose first rows are not read again."""
+
+    #: The HMAC that the first row at hand follows, and its position.
+    previous: bytes
+    position: int
+    #: The anchor that the digest goes on from.
+    anchor: Anchor
+
+    @property
+    def full_blocks(self) -> int:
+        """The position of the last row that `settled` of the anchor covers."""
+        return self.anchor.count // BLOCK_ROWS * BLOCK_ROWS
+
+
 def walk(
-    shape: Shape, recipe: Recipe, *, chain: str, positions: Iterable[int], incarnation: str | None
+    shape: Shape,
+    recipe: Recipe,
+    *,
+    chain: str,
+    positions: Iterable[int],
+    incarnation: str | None,
+    resumed: Resumed | None = None,
 ) -> Walked:
     """Read the rows of a chain in its own order; raises StorageError."""
     if not shape.path:
         return Walked(anchor=None, marks={}, reached=0)
+    if resumed is not None:
+        return _walk_on(shape, recipe, incarnation, resumed)
     first = shape.path[0]
     rolling, flat, marks = Rolling(), sha256(), dict[int, Mark]()
     last_id, last = "", b""
@@ -75,6 +100,36 @@ def walk(
         incarnation=incarnation,
     )
     return Walked(anchor=anchor if shape.whole and not offset else None, marks=marks, reached=count)
+
+
+def _walk_on(shape: Shape, recipe: Recipe, incarnation: str | None, resumed: Resumed) -> Walked:
+    """Read the rows at hand and go on with the digest of the anchor before them."""
+    old = resumed.anchor
+    rolling = Rolling(old.settled, resumed.full_blocks)
+    marks = dict[int, Mark]()
+    count, last_id, last = resumed.position, "", b""
+    for stretch in shape.path:
+        for record in _records(stretch):
+            count += 1
+            if count > resumed.full_blocks:
+                rolling.update(record.digest)
+            if count == old.count:
+                marks[count] = Mark(record.id, record.sealed, rolling.hexdigest(), "")
+            last_id, last = record.id, record.sealed
+    made = replace(
+        old,
+        count=count,
+        last_id=last_id,
+        last_hmac=recipe.write(last),
+        rolling=rolling.hexdigest(),
+        settled=rolling.settled,
+        incarnation=incarnation,
+    )
+    return Walked(anchor=made if shape.whole else None, marks=marks, reached=count)
+
+
+def _records(stretch: Stretch) -> Iterator[Record]:
+    return islice(stretch.run.records(), stretch.start, stretch.end + 1)
 
 
 def _blocks(stretch: Stretch) -> Iterator[Block]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from alexandria_backup.audit.anchor import Anchor
+from alexandria_backup.audit.anchoring import Resumed
 from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.incarnation import Histories
 from alexandria_backup.audit.judge import Judge
@@ -89,6 +90,7 @@ class ChainWalker:
         *,
         histories: Histories | None = None,
         retirements: Sequence[Retirement] = (),
+        resumed: Resumed | None = None,
     ) -> AuditReport:
         """Return the report. To be called once, after the last row."""
         try:
@@ -105,6 +107,7 @@ class ChainWalker:
                     histories=histories or Histories(()),
                     retirements=retirements,
                     limit=self.limit,
+                    resumed=resumed,
                 )
             )
         finally:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from alexandria_backup.audit.anchor import WHOLE_TABLE, Anchor
-from alexandria_backup.audit.anchoring import Walked, compare, of_chain, walk
+from alexandria_backup.audit.anchoring import Resumed, Walked, compare, of_chain, walk
 from alexandria_backup.audit.finding import Code, Finding, Findings
 from alexandria_backup.audit.incarnation import Histories
 from alexandria_backup.audit.links import Shape, join
@@ -33,6 +33,8 @@ class Evidence:
     histories: Histories
     retirements: Sequence[Retirement]
     limit: int
+    #: Where the rows at hand begin, if the ones before are not read again.
+    resumed: Resumed | None = None
 
 
 def verdict(evidence: Evidence) -> AuditReport:
@@ -83,6 +85,8 @@ class _Verdict:
         evidence = self.evidence
         keyed = evidence.computed and evidence.proved
         gone = gone_heads(evidence.retirements, chain.name, evidence.layout.recipe)
+        if evidence.resumed is not None:
+            gone[evidence.resumed.previous] = evidence.resumed.position
         shape = join(chain.runs, chain=chain.name, keyed=keyed, retired=gone)
         if all(excused(f, evidence.retirements) and f.code in _FORKS for f in shape.findings):
             shape = replace(shape, whole=bool(shape.path))
@@ -108,10 +112,14 @@ class _Verdict:
             chain=chain.name,
             positions=(anchor.count for anchor in anchors),
             incarnation=evidence.histories.current,
+            resumed=evidence.resumed,
         )
         if walked.anchor is not None:
             self.anchors.append(walked.anchor)
         first = shape.positions[shape.path[0].run.number] if shape.path else 1
+        if evidence.resumed is not None:
+            # What is not read again is there: whoever asked has seen that it did not change.
+            first = 1
         if first > 1:
             self._head_retired(chain.name, shape, first)
         self._take_comparison(

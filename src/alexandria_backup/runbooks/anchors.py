@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alexandria_backup.audit.anchor import Anchor
+from alexandria_backup.audit.appended import Appended
 from alexandria_backup.audit.note import SUFFIX, AnchorNote, decode, encode
 from alexandria_backup.audit.report import AuditReport, Status
 from alexandria_backup.errors import (
@@ -19,9 +20,11 @@ from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.manifest import Manifest
-from alexandria_backup.repository.manifest_parts import AnchorPart
+from alexandria_backup.repository.manifest_parts import AnchorPart, TablePart
 from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 from alexandria_backup.storage.store import ObjectStore
+
+_PROVED = frozenset({Status.INTACT, Status.VERIFIED})
 
 
 def anchor_part(anchor: Anchor) -> AnchorPart:
@@ -34,6 +37,37 @@ def anchors_of(manifest: Manifest) -> tuple[Anchor, ...]:
     audit = manifest.audit
     parts = () if audit is None or audit.status == Status.BROKEN else audit.anchors
     return tuple(Anchor(**part.model_dump()) for part in parts)
+
+
+def appended_since(
+    reference: Manifest | None, tables: Sequence[TablePart], table: str
+) -> Appended | None:
+    """Return what is known of the audit table since an earlier snapshot; None where too little is.
+
+    `tables` are those of the new snapshot, whose frames say what was taken over from the earlier
+    one. Only a chain that was verified then, with a key, needs no second look.
+    """
+    audit = reference.audit if reference is not None else None
+    if reference is None or audit is None or audit.status not in _PROVED or len(audit.anchors) != 1:
+        return None
+    before, now = (
+        next((part for part in parts if f"{part.schema_name}.{part.name}" == table), None)
+        for parts in (reference.tables, tables)
+    )
+    if before is None or now is None or before.rows is None or now.rows is None or not now.framed:
+        return None
+    frames = now.framed.frames
+    read = next((n for n, frame in enumerate(frames) if frame.taken_from is None), len(frames))
+    if read == 0 or now.rows < before.rows:
+        return None
+    page = frames[read].first_page if read < len(frames) else frames[-1].end_page
+    return Appended(
+        anchor=anchors_of(reference)[0],
+        since=reference.snapshot,
+        new_rows=now.rows - before.rows,
+        changed_rows=sum(frame.rows for frame in frames[read:]),
+        first_changed_page=page or 0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

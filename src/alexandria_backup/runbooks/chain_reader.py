@@ -9,6 +9,7 @@ from alexandria_backup.archive.contents import RowSink
 from alexandria_backup.archive.copy_text import columns_of
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.audit.anchor import WHOLE_TABLE, Anchor
+from alexandria_backup.audit.appended import Appended, verify_appended
 from alexandria_backup.audit.discovery import AuditTable, discover_table
 from alexandria_backup.audit.incarnation import Incarnation, declare
 from alexandria_backup.audit.key import AuditKey, KeyRing
@@ -159,11 +160,23 @@ class ChainReader:
             session, table=table, recipe=self.recipe, key=self.key, anchors=anchors, emit=emit
         )
 
-    def within(self, session: Session, emit: Emit) -> AuditReport | None:
-        """Read the chain as the session's open transaction sees it; None where there is none."""
+    def within(
+        self, session: Session, emit: Emit, appended: Appended | None = None
+    ) -> AuditReport | None:
+        """Read the chain as the session's open transaction sees it; None where there is none.
+
+        Where `appended` says that rows were only added since an anchor, the rows before are not
+        read again, unless something in what was added raises a doubt.
+        """
         table = self.find(session)
         if table is None:
             return None
+        if appended is not None:
+            report = verify_appended(
+                session, table=table, recipe=self.recipe, key=self.key, appended=appended
+            )
+            if report is not None:
+                return report
         return verify_in_transaction(
             session, table=table, recipe=self.recipe, key=self.key, emit=emit
         )

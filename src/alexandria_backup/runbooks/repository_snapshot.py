@@ -36,11 +36,13 @@ from alexandria_backup.repository.manifest_parts import (
     FramePart,
     SnapshotKind,
     StoredPart,
+    TablePart,
 )
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.snapshots import stored_bytes
 from alexandria_backup.repository.writing import SnapshotWriting, writing
 from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks.anchors import appended_since
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import Occasion, describe_copied
 from alexandria_backup.runbooks.servers import Servers
@@ -235,7 +237,7 @@ class CopyOut:
                 objection_to_part=Objections(work, open_shelf(), parts.reread_share),
                 watch=lambda _: None,
                 stored=harvest.add,
-                look=lambda session, _: self._look(session, harvest),
+                look=lambda session, tables: self._look(session, harvest, reference, tables),
                 emit=parts.emit,
                 framing=parts.framing,
             )
@@ -264,9 +266,18 @@ class CopyOut:
             return None
         return self.parts.repository.snapshots.find(state.reference).manifest
 
-    def _look(self, session: Session, harvest: "_Harvest") -> None:
-        """Verify the audit chain in the snapshot's own transaction."""
-        harvest.report = self.parts.chain.within(session, self.parts.emit)
+    def _look(
+        self,
+        session: Session,
+        harvest: "_Harvest",
+        reference: Manifest | None,
+        tables: Sequence[TablePart],
+    ) -> None:
+        """Verify the audit chain in the snapshot's own transaction; what was taken over was."""
+        chain = self.parts.chain
+        table = chain.find(session)
+        appended = None if table is None else appended_since(reference, tables, str(table))
+        harvest.report = chain.within(session, self.parts.emit, appended)
 
     def _roles(
         self, tools: ClientTools, open_shelf: OpenShelf, harvest: "_Harvest"
