@@ -3,7 +3,7 @@
 import base64
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ from site_support import Site, run_program
 from alexandria_backup.audit.discovery import discover_table
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.writer import NewEntry, append
+from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
 from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.runbooks.anchors import appended_since
 from alexandria_backup.sealing.signing import SigningKey
 
 _TABLE = """
@@ -39,7 +41,11 @@ KEY = bytes(range(32))
 @pytest.fixture
 def chained(new_site: Callable[..., Site], server_any: EmbeddedServer) -> Site:
     """A site with an audit chain of 20 rows, keys, and a place for anchors."""
-    site = new_site(server_any, extra=_SETTINGS)
+    return chained_on(server_any, new_site)
+
+
+def chained_on(server: EmbeddedServer, new_site: Callable[..., Site], extra: str = "") -> Site:
+    site = new_site(server, extra=_SETTINGS + extra)
     site.write_secret("audit.key", KEY.hex())
     site.write_secret("signing.key", base64.b64encode(secrets.token_bytes(32)).decode())
     site.sql(_TABLE)
@@ -242,3 +248,45 @@ def test_a_snapshot_in_a_repository_anchors_what_was_appended(chained: Site) -> 
     assert stored.returncode == 0, stored.stderr
     chained.sql("DELETE FROM audit_logs WHERE id = %s", row(chained, -1))
     assert "behind_anchor" in chained.run("audit", "verify").stdout
+
+
+@pytest.fixture(scope="module")
+def durable(server_folder: Path) -> Iterator[EmbeddedServer]:
+    """A server that keeps what it has committed: else nothing is taken over."""
+    settings = {"shared_buffers": "32MB", "autovacuum": "off"}
+    with EmbeddedServer.start(
+        server_folder / "durable-audit", major=18, settings=settings
+    ) as server:
+        yield server
+
+
+def test_what_was_taken_over_is_not_verified_again(
+    durable: EmbeddedServer, new_site: Callable[..., Site]
+) -> None:
+    frames = "\n[snapshot]\nframed_above = 0\nframe_pages = 16\n"
+    chained = chained_on(durable, new_site, frames)
+    chained.sql("TRUNCATE audit_logs")
+    chained.make_repository()
+    lines = list(audit_rows(6300, seed=1, key=KEY))
+    for part in (lines[:6000], lines[6000:]):
+        with connect(Dsn.parse(chained.server.conninfo(chained.database)), purpose="test") as own:
+            own.copy_in(COPY_AUDIT_ROWS, part)
+        ended = chained.run("snapshot", "create", "--yes")
+        assert ended.returncode == 0, ended.stderr
+    first, second = (entry.manifest for entry in chained.wiring().snapshots.all())
+    assert first is not None
+    assert first.audit is not None
+    assert second is not None
+    found = appended_since(first, second.tables, "public.audit_logs")
+    assert found is not None
+    assert (found.anchor.count, found.new_rows, found.since) == (6000, 300, first.snapshot)
+    assert 300 <= found.changed_rows < 3000
+    # Nothing less than a proved chain spares the second look.
+    doubted = first.model_copy(
+        update={"audit": first.audit.model_copy(update={"status": "broken"})}
+    )
+    assert appended_since(doubted, second.tables, "public.audit_logs") is None
+    assert appended_since(None, second.tables, "public.audit_logs") is None
+    assert appended_since(first, first.tables, "public.audit_logs") is None
+    verified = chained.run("audit", "verify", "--require-anchor")
+    assert (verified.returncode, verified.stdout.splitlines()[0]) == (0, "verified: 6,300 rows")

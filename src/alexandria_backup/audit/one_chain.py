@@ -141,6 +141,10 @@ class OneChain:
         run, judge = self._run, self._judge
         if run is None or not self._layout.plain or self._open_bad is not None:
             return 0
+        tail = self._layout.tail
+        if rows[start][-tail : -tail // 2] != self._lead + self._tip_text:
+            # So it is in a table without any order, where each row must be found out quickly.
+            return 0
         if judge is None:
             sealed = self._linked(rows, start)
         elif judge.settled is not None:
