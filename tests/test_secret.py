@@ -1,7 +1,9 @@
 import copy
 import json
 import logging
+import os
 import pickle
+import stat
 import traceback
 from dataclasses import asdict, dataclass
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexandria_backup.secret import REDACTED, Secret
+from alexandria_backup.secret import REDACTED, Secret, is_exposed
 
 VALUE = "hunter2-Über/@:%"
 SECRET = Secret(VALUE)
@@ -103,3 +105,25 @@ def test_every_occurrence_is_redacted() -> None:
 def test_redacted_text_never_holds_the_secret(secret: str, around: str) -> None:
     text = f"{around}{secret}{around}"
     assert secret not in Secret(secret).redact(text)
+
+
+@pytest.mark.parametrize(
+    ("owner", "us", "mode", "exposed"),
+    [
+        (1000, 1000, 0o600, False),
+        (1000, 1000, 0o640, True),
+        (0, 0, 0o640, True),
+        (0, 0, 0o600, False),
+        # A Secret that is mounted into a pod is root's, and the pod's group reads it.
+        (0, 65532, 0o440, False),
+        (0, 65532, 0o460, True),
+        (0, 65532, 0o444, True),
+        (1001, 65532, 0o440, True),
+    ],
+)
+def test_a_file_is_exposed_where_others_can_read_or_change_it(
+    monkeypatch: pytest.MonkeyPatch, owner: int, us: int, mode: int, exposed: bool
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: us)
+    status = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, 0, 0, 0, 0, 0))
+    assert is_exposed(status) is exposed

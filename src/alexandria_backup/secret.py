@@ -1,5 +1,7 @@
 """A value that must not be shown: passwords, connection strings and keys."""
 
+import os
+import stat
 from typing import NoReturn
 
 #: What stands where a secret would stand.
@@ -46,3 +48,13 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret cannot be pickled")
+
+
+def is_exposed(status: os.stat_result) -> bool:
+    """Tell whether others can read or change a file that holds a secret.
+
+    The group may read a file that is root's where we are not root: that is how a pod, which must
+    not be root, gets a Secret that is mounted.
+    """
+    by_group = stat.S_IRGRP if status.st_uid == 0 and os.geteuid() != 0 else 0
+    return bool(status.st_mode & (stat.S_IRWXG | stat.S_IRWXO) & ~by_group)

@@ -26,6 +26,7 @@ SETTINGS = {
     "ALEXANDRIA_KUBERNETES__WORKLOADS": "deployment/alexandria-api statefulset/worker",
     "ALEXANDRIA_KUBERNETES__SECRET": "my-secret",
     "ALEXANDRIA_APPLICATION__CHECKS": "select 'it''s \"good\"' <> ''",
+    "ALEXANDRIA_AUDIT__KEY_FILE": "/etc/alexandria/audit key",
     "ALEXANDRIA_DSN": "postgresql://app:swordfish@db/alexandria",
 }
 OVERLAYS = ("overlays/site", "overlays/aws", "overlays/gcp", "overlays/azure", "restore")
@@ -153,6 +154,29 @@ def test_the_settings_arrive_as_they_are(rendered: dict[str, list[Object]]) -> N
         "statefulset/worker",
     ]
     assert "ALEXANDRIA_DSN" not in data
+
+
+@needs_kubectl
+def test_keys_are_mounted_where_the_settings_of_a_pod_name_them(
+    rendered: dict[str, list[Object]],
+) -> None:
+    (config,) = [o for o in rendered["overlays/site"] if o["kind"] == "ConfigMap"]
+    named = config["data"]["ALEXANDRIA_AUDIT__KEY_FILE"]
+    for _, pod in pods(rendered["overlays/site"]):
+        mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+        assert named == f"{mounts['keys']}/audit.key_file"
+        volume = next(v["secret"] for v in pod["volumes"] if v["name"] == "keys")
+        assert volume["optional"] is True
+
+
+def test_what_to_type_next_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with surroundings(tmp_path, SETTINGS):
+        assert invoke(["manifests", "kubernetes", "--out", "m"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "kubectl create secret generic alexandria-backup-keys --namespace llm "
+        "'--from-file=audit.key_file=/etc/alexandria/audit key'",
+        "kubectl apply --kustomize m/overlays/site",
+    ]
 
 
 def test_no_secret_is_in_any_file(cluster: Path) -> None:

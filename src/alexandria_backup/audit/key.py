@@ -2,14 +2,14 @@
 
 import base64
 import binascii
-import stat
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn, Self
 
 from alexandria_backup.errors import CredentialsNotFound, SettingsInvalid, WrongKey
-from alexandria_backup.secret import Secret
+from alexandria_backup.secret import Secret, is_exposed
 
 #: How a key may be written.
 ENCODINGS: Final = ("raw", "hex", "base64")
@@ -164,13 +164,13 @@ def ring_of(told: tuple[Revealed, ...] | None) -> KeyRing | None:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            mode = path.stat().st_mode
+            status = os.fstat(file.fileno())
             data = file.read(_LONGEST_BYTES + 1)
     except OSError as error:
         raise CredentialsNotFound(
             f"the audit key `{path}` cannot be read: {error.strerror}", hint=f"ls -l {path}"
         ) from None
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if is_exposed(status):
         raise CredentialsNotFound(
             f"the audit key `{path}` is open to other users of this machine",
             hint=f"chmod 600 {path}",

@@ -18,5 +18,7 @@ def command(
 ) -> None:
     """Write what a cluster gets, from the settings; nothing in it is secret."""
     invocation = invocation_of(context)
-    written = invocation.wiring(json=json).cluster_files(image=image).write(out)
-    invocation.renderer.result(written, f"kubectl apply --kustomize {out}/overlays/site")
+    files = invocation.wiring(json=json).cluster_files(image=image)
+    written = files.write(out)
+    commands = (command.replace("OUT", str(out)) for command in files.next_commands)
+    invocation.renderer.result(written, "\n".join(commands))

@@ -3,13 +3,12 @@
 import os
 import re
 import shlex
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexandria_backup.errors import CredentialsNotFound
 from alexandria_backup.events import Emit, Warned
-from alexandria_backup.secret import Secret
+from alexandria_backup.secret import Secret, is_exposed
 
 #: A DSN is never longer; a file that is, was named by mistake.
 _LONGEST_BYTES = 64 * 1024
@@ -94,9 +93,7 @@ class FileSource:
             raise CredentialsNotFound(
                 f"{self.name} is empty", hint=f"ls -l {shlex.quote(str(self.path))}"
             )
-        # A file of somebody else's, as a pod's mounted Secret is root's, we read by our group only.
-        by_group = stat.S_IRGRP if found.st_uid == os.geteuid() else 0
-        if found.st_mode & (by_group | stat.S_IROTH):
+        if is_exposed(found):
             self.emit(
                 Warned(
                     message=f"{self.name} can be read by other users of this machine",

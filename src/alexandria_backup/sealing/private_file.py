@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from alexandria_backup.errors import ObjectExists, StorageError, WrongKey
+from alexandria_backup.secret import is_exposed
 
 #: No key file has more; anything longer is another file by mistake.
 _LARGEST: Final = 16_384
@@ -18,11 +19,11 @@ def read_private(path: Path, what: str) -> bytes:
     """
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+            status = os.fstat(file.fileno())
             data = file.read(_LARGEST)
     except OSError as exc:
         raise WrongKey(f"the {what} `{path}` cannot be read: {exc.strerror}") from exc
-    if mode & 0o077:
+    if is_exposed(status):
         raise WrongKey(f"the {what} `{path}` can be read by others", hint=f"chmod 600 {path}")
     return data
 

@@ -4,18 +4,27 @@ import json
 import os
 import pwd
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.platforms.deployables.deployables import ClusterSite, Files, HostSite
+from alexandria_backup.platforms.deployables.deployables import (
+    KEYS_FOLDER,
+    ClusterSite,
+    Files,
+    HostSite,
+)
 from alexandria_backup.secret import Secret
 from alexandria_backup.settings.description import fields, variable_of
 from alexandria_backup.settings.model import Settings
 
 _CONFIG = Path("/etc/alexandria/backup.toml")
-#: Set by the manifests themselves, or of no use in a pod that has no account.
-_OWN = ("dsn", "state_dir", "kubernetes.kubeconfig", "kubernetes.context")
+#: Set by the manifests and the image themselves.
+_OWN = (
+    *("dsn", "state_dir", "database.dsn_file", "database.client_tools"),
+    *("kubernetes.kubeconfig", "kubernetes.context"),
+)
 
 
 def cluster_files(settings: Settings, *, image: str, namespace: str | None) -> Files:
@@ -33,6 +42,7 @@ def cluster_files(settings: Settings, *, image: str, namespace: str | None) -> F
         secret=kubernetes.secret,
         key=kubernetes.key,
         variables=_variables(settings),
+        keys=_keys(settings),
         workloads=kubernetes.workloads,
         version=metadata.version("alexandria-backup"),
     ).files()
@@ -50,18 +60,27 @@ def host_files(settings: Settings, *, config: Path | None) -> Files:
     ).files()
 
 
-def _variables(settings: Settings) -> dict[str, str]:
-    """Return what is set and can go into a pod as it is: no secret, no file of this machine."""
-    found = {}
+def _set(settings: Settings) -> Iterator[tuple[str, object]]:
+    """Yield what is not as it usually is, by its key."""
     for key, field in fields():
         value: object = settings
         for part in key.split("."):
             value = getattr(value, part)
-        usual = field.get_default(call_default_factory=True)
-        if value is None or value == usual or key in _OWN or isinstance(value, Secret | Path):
-            continue
-        found[variable_of(key)] = _text(value)
-    return found
+        if value not in (None, field.get_default(call_default_factory=True)) and key not in _OWN:
+            yield key, value
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    """Return what goes into a pod as a variable: no secret; a file is where it is mounted."""
+    return {
+        variable_of(key): f"{KEYS_FOLDER}/{key}" if isinstance(value, Path) else _text(value)
+        for key, value in _set(settings)
+        if not isinstance(value, Secret)
+    }
+
+
+def _keys(settings: Settings) -> dict[str, Path]:
+    return {key: value for key, value in _set(settings) if isinstance(value, Path)}
 
 
 def _text(value: object) -> str:

@@ -6,6 +6,7 @@ services and timers. No secret is in any of them: the DSN is mounted, or read fr
 
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -17,6 +18,9 @@ from alexandria_backup.errors import UsageError
 from alexandria_backup.platforms.kubernetes.workload import parse_name
 
 _PACKAGE = "alexandria_backup.platforms.deployables"
+#: The Secret with keys and certificates, and where a pod finds them.
+KEYS_SECRET = "alexandria-backup-keys"  # noqa: S105 - the name of one
+KEYS_FOLDER = "/run/secrets/alexandria-backup"
 _NO_TEMPLATES = (".py", ".pyc")
 
 
@@ -25,6 +29,8 @@ class Files:
     """Files by their path below the folder that they are written into."""
 
     texts: Mapping[str, str]
+    #: What the operator types next; `OUT` stands for the folder.
+    next_commands: tuple[str, ...]
 
     def write(self, folder: Path) -> tuple[Path, ...]:
         """Write all of them; raises UsageError where the folder holds anything already."""
@@ -51,6 +57,8 @@ class ClusterSite:
     key: str
     #: The settings that are set, as variables; none of them is secret, none names a local file.
     variables: Mapping[str, str]
+    #: Files of keys and certificates that the settings name, by the name that a pod sees.
+    keys: Mapping[str, Path]
     #: What a restore scales, as `[kubernetes] workloads`; empty: found by a label.
     workloads: Sequence[str]
     version: str
@@ -66,7 +74,18 @@ class ClusterSite:
             "literals": "\n".join(_literals(self.variables)),
             "rules": "\n".join(_rules(self.workloads)),
         }
-        return Files(texts=_filled("kubernetes", values))
+        return Files(texts=_filled("kubernetes", values), next_commands=tuple(self._next()))
+
+    def _next(self) -> Iterator[str]:
+        if self.keys:
+            files = (f"--from-file={name}={path}" for name, path in self.keys.items())
+            yield shlex.join(
+                (
+                    *("kubectl", "create", "secret", "generic", KEYS_SECRET),
+                    *("--namespace", self.namespace, *files),
+                )
+            )
+        yield "kubectl apply --kustomize OUT/overlays/site"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +107,13 @@ class HostSite:
             "user": self.user,
             "writable": "ReadWritePaths=" + " ".join(self.writable),
         }
-        return Files(texts=_filled("systemd", values))
+        commands = (
+            "install -m 0644 OUT/* /etc/systemd/system/",
+            "systemctl daemon-reload",
+            "systemctl enable --now alexandria-snapshot.timer alexandria-prune.timer "
+            "alexandria-verify.timer",
+        )
+        return Files(texts=_filled("systemd", values), next_commands=commands)
 
 
 def _filled(folder: str, values: Mapping[str, str]) -> dict[str, str]:
