@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 from copying_support import Desk, archive_of
 
 from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.copying import load_rows
 from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import load_archive
 from alexandria_backup.copying.loading import Loading, LoadOptions
@@ -130,6 +132,14 @@ def test_everything_is_there_whatever_the_number_of_sessions(
     assert sorted(target.all(ROWS)) == sorted(source.all(ROWS))
     assert target.all(OBJECTS) == source.all(OBJECTS)
     assert target.is_left_alone()
+
+
+def test_rows_that_are_in_at_the_same_moment_lead_to_one_index(
+    archive: SnapshotArchive, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_rows, "wait", lambda pending, **_: wait(pending))
+    target.load(archive, jobs=5)
+    assert len(target.all("SELECT FROM pg_indexes WHERE tablename = 'children'")) == 1
 
 
 def test_progress_adds_up(archive: SnapshotArchive, target: Target) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event as Flag
 from threading import Lock
+from typing import NamedTuple
 
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.archive_source import ArchiveApart, RowsApart, TableApart
@@ -31,6 +32,13 @@ class TableLoad:
     early: frozenset[int]
     #: The rows that are not in yet, by their place among all.
     missing: dict[int, RowsApart]
+
+
+class _Loaded(NamedTuple):
+    """Rows that are in."""
+
+    table: TableLoad
+    number: int
 
 
 class RowsLoad:
@@ -82,11 +90,11 @@ class RowsLoad:
 
     def _work_off(self, pool: ThreadPoolExecutor, threads: int) -> None:
         rows = self._rows()
-        first: deque[Callable[[], TableLoad | None]] = deque()
+        first: deque[Callable[[], _Loaded | None]] = deque()
         if self._base is not None:
             first.append(partial(self._load_base, self._base))
         first.extend(partial(self._build, table) for table in self._tables if not table.missing)
-        pending: set[Future[TableLoad | None]] = set()
+        pending: set[Future[_Loaded | None]] = set()
         while True:
             while len(pending) < threads:
                 task = first.popleft() if first else next(rows, None)
@@ -97,18 +105,22 @@ class RowsLoad:
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
-                table = future.result()
-                if table is not None and not table.missing:
-                    first.append(partial(self._build, table))
+                loaded = future.result()
+                if loaded is None:
+                    continue
+                # Here and not by the threads: only one of them may see the last rows go.
+                del loaded.table.missing[loaded.number]
+                if not loaded.table.missing:
+                    first.append(partial(self._build, loaded.table))
 
-    def _rows(self) -> Iterator[Callable[[], TableLoad]]:
+    def _rows(self) -> Iterator[Callable[[], _Loaded]]:
         for table in self._tables:
             for number in tuple(table.missing):
                 yield partial(self._copy_in, table, number)
 
     # ── what a thread does ───────────────────────────────────────────────────────────────────────
 
-    def _copy_in(self, table: TableLoad, number: int) -> TableLoad:
+    def _copy_in(self, table: TableLoad, number: int) -> _Loaded:
         oid, rows = table.table.oid, table.missing[number]
         statement = _copy_statement(table.table.copy_statement, self._apart.encoding)
         chunks = self._heedful(rows.text())
@@ -121,8 +133,7 @@ class RowsLoad:
                     f"{rows.rows:,}"
                 )
             note_rows(session, oid, number)
-        del table.missing[number]
-        return table
+        return _Loaded(table, number)
 
     def _load_base(self, keep: Callable[[TocEntry], bool]) -> None:
         with self._session() as session:
