@@ -262,6 +262,17 @@ class TestTheLastGoodOne:
         assert done.spared == (old.snapshot,)
         assert site.read(old) == b"old"
 
+    def test_where_none_is_left_during_the_grace_nothing_goes(self, site: Site) -> None:
+        old, new = site.snapshot([b"old"]), site.snapshot([b"new"], created=later(1))
+
+        def lose(_: float) -> None:
+            for name in site.objects():
+                site.store.delete(name)
+
+        done = pruned(site, grace=timedelta(milliseconds=50), sleep=lose)
+        assert done.spared == (old.snapshot,)
+        assert site.ids() == [old.snapshot, new.snapshot]
+
 
 class TestBesideOthers:
     @pytest.mark.parametrize("purpose", [Purpose.WRITE, Purpose.PRUNE])

@@ -35,7 +35,7 @@ class PruneLine:
     run: str
     #: Those that were removed, with the rule that the ledger keeps.
     snapshots: dict[str, str]
-    #: Those that stayed because somebody reads them.
+    #: Those that stayed because somebody reads them, or because they are needed by now.
     spared: tuple[str, ...]
     objects: int
     bytes: int

@@ -83,7 +83,7 @@ def _plan_table(line: PlanLine) -> Table:
 
 def _done_text(line: PruneLine) -> str:
     lines = [f"{snapshot}: removed, {reason}" for snapshot, reason in line.snapshots.items()]
-    lines += [f"{snapshot}: stays, it is being read" for snapshot in line.spared]
+    lines += [f"{snapshot}: stays, it is being read or needed by now" for snapshot in line.spared]
     lines.append(f"{line.objects:,} objects removed, {amount(line.bytes, 'bytes')} freed")
     if line.head:
         lines.append(f"head  {line.head}")

@@ -34,7 +34,7 @@ from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.prune_plan import PrunePlan, look, plan
 from alexandria_backup.repository.removal import conclude, conclude_abandoned, record_prune
 from alexandria_backup.repository.reserve import room_to_remove
-from alexandria_backup.repository.retention import KeepRules, last_good
+from alexandria_backup.repository.retention import KeepRules, judge
 from alexandria_backup.repository.tombstones import FORM, Doomed, StandingTombstone, Tombstone
 
 #: Seconds after which a sweep looks again whether its tombstone stands: the machine may have slept.
@@ -53,7 +53,7 @@ class Pruned:
     snapshots: dict[str, str]
     objects: int
     bytes: int
-    #: Snapshots that the plan would have removed and that are being read.
+    #: Snapshots that the plan would have removed, and that are being read or are needed by now.
     spared: tuple[str, ...]
     #: Of the ledger; None where nothing was removed.
     head: str | None
@@ -108,7 +108,7 @@ def prune(
         standing = _put_tombstone(repository, run, planned, rules)
         try:
             _wait(lease, standing.since, grace, emit, sleep)
-            decided = _second_look(repository, lease, planned, standing)
+            decided = _second_look(repository, lease, rules, planned, standing)
         except BaseException:
             repository.store.delete(standing.name)
             raise
@@ -179,18 +179,27 @@ def _wait(
 
 
 def _second_look(
-    repository: Repository, lease: Lease, planned: PrunePlan, standing: StandingTombstone
+    repository: Repository,
+    lease: Lease,
+    rules: KeepRules,
+    planned: PrunePlan,
+    standing: StandingTombstone,
 ) -> _Decided:
-    """List everything again, and decide what of the tombstone may really go."""
+    """List everything again, and decide what of the tombstone may really go.
+
+    The rules are asked again: the snapshot that was the last good one may be so no longer.
+    """
     leases = all_leases(repository.store, lease)
     _refuse_work(leases)
+    now = lease.put()
     kept = [verdict.entry.id for verdict in planned.verdicts if verdict.is_kept]
-    seen = look(repository, now=lease.put(), expected=kept)
+    seen = look(repository, now=now, expected=kept)
+    verdicts = judge(seen.entries, rules, now=now, present=seen.present)
+    stay = {verdict.entry.id for verdict in verdicts if verdict.is_kept}
     read = {lease.document.snapshot for lease in leases if lease.document and lease.is_live}
-    good = {entry.id for entry in last_good(seen.entries, seen.present)}
     there = {entry.id for entry in seen.entries}
     doomed = [d for d in standing.tombstone.snapshots if d.snapshot in there]
-    going = tuple(d for d in doomed if d.snapshot not in read | good)
+    going = tuple(d for d in doomed if d.snapshot not in read | stay)
     needed = seen.needed(without=[one.snapshot for one in going])
     objects = tuple(
         digest
