@@ -3,6 +3,7 @@
 import base64
 import json
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -290,3 +291,27 @@ def test_what_was_taken_over_is_not_verified_again(
     assert appended_since(first, first.tables, "public.audit_logs") is None
     verified = chained.run("audit", "verify", "--require-anchor")
     assert (verified.returncode, verified.stdout.splitlines()[0]) == (0, "verified: 6,300 rows")
+
+
+def test_a_snapshot_that_must_be_anchored_is_not_done_without(chained: Site) -> None:
+    words = ("snapshot", "create", "--require-anchor")
+    ended = chained.run(*words)
+    assert ended.returncode == 0, ended.stderr
+    (note,) = (chained.folder / "elsewhere").glob("*.anchor")
+    assert chained.run("audit", "verify", "--anchor", str(note)).returncode == 0
+    shutil.rmtree(chained.folder / "elsewhere")
+    (chained.folder / "elsewhere").touch()
+    grow(chained, 1)
+    ended = chained.run(*words)
+    assert ended.returncode == 31
+    assert "is stored, and its anchor is not" in ended.stderr
+    (chained.folder / "elsewhere").unlink()
+    chained.sql("DELETE FROM audit_logs WHERE id > %s", row(chained, 14))
+    ended = chained.run(*words)
+    assert ended.returncode == 30
+    assert "15 rows, and 20 with another end were signed before" in ended.stderr
+    text = chained.config.read_text(encoding="utf-8").replace('anchor_to = "elsewhere"', "")
+    chained.config.write_text(text, encoding="utf-8")
+    before = len(list(chained.repository.glob("*.pgdump")))
+    assert chained.run(*words).returncode == 2
+    assert len(list(chained.repository.glob("*.pgdump"))) == before

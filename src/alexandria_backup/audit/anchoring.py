@@ -162,6 +162,7 @@ def compare(
     *,
     broken: bool = False,
     edited: bool = False,
+    lagging: bool = False,
     first: int = 1,
     histories: Histories | None = None,
 ) -> Compared:
@@ -170,7 +171,8 @@ def compare(
     `broken` says that its links do not lead to its end, and `edited` that rows of it are known not
     to be what was signed, so that another content is no news; `first` is the position of its first
     row, where the ones before were retired. An anchor that fits an earlier history of the database,
-    one that a declared restore has ended, tells of rows given up and is no finding.
+    one that a declared restore has ended, tells of rows given up and is no finding. On a standby,
+    which may be `lagging`, rows that are not there yet are no finding either, and no proof.
     """
     compared = Compared()
     histories = histories or Histories(())
@@ -189,6 +191,11 @@ def compare(
         mark = None if walked is None else walked.marks.get(anchor.count)
         if mark is None and broken:
             compared.skipped.append("anchor: the links break before the row that it names")
+            continue
+        if mark is None and lagging:
+            compared.skipped.append(
+                f"anchor of {anchor.count:,} rows: this is a standby, and may not have them yet"
+            )
             continue
         finding = _difference(anchor, walked, mark, recipe, retired=first > 1)
         if finding is None:

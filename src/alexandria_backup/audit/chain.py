@@ -91,6 +91,7 @@ class ChainWalker:
         histories: Histories | None = None,
         retirements: Sequence[Retirement] = (),
         resumed: Resumed | None = None,
+        lagging: bool = False,
     ) -> AuditReport:
         """Return the report. To be called once, after the last row."""
         try:
@@ -108,6 +109,7 @@ class ChainWalker:
                     retirements=retirements,
                     limit=self.limit,
                     resumed=resumed,
+                    lagging=lagging,
                 )
             )
         finally:

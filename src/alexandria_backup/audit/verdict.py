@@ -33,6 +33,8 @@ class Evidence:
     histories: Histories
     retirements: Sequence[Retirement]
     limit: int
+    #: Whether the server is a standby, which may not have the newest rows yet.
+    lagging: bool = False
     #: Where the rows at hand begin, if the ones before are not read again.
     resumed: Resumed | None = None
 
@@ -164,6 +166,7 @@ class _Verdict:
             self.evidence.layout.recipe,
             broken=broken and walked is not None,
             edited=edited,
+            lagging=self.evidence.lagging,
             first=first,
             histories=self.evidence.histories,
         )
@@ -230,7 +233,8 @@ class _Verdict:
             return Status.BROKEN
         if not evidence.rows:
             return Status.EMPTY
-        if doubted or not hashed or evidence.layout.table.doubts:
+        lagging = evidence.lagging and evidence.anchors and not self.compared
+        if doubted or not hashed or evidence.layout.table.doubts or lagging:
             return Status.UNVERIFIED
         if not evidence.computed:
             return Status.LINKS_ONLY

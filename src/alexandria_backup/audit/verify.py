@@ -118,7 +118,9 @@ def verify_in_transaction(
         with _retired(session, walker, table) as retired:
             walk_table(session, walker, key)
             return walker.finish(
-                histories=known, retirements=retired.retirements if retired else ()
+                histories=known,
+                retirements=retired.retirements if retired else (),
+                lagging=session.value("SELECT pg_is_in_recovery()") is True,
             )
     finally:
         walker.close()

@@ -30,6 +30,13 @@ def command(
         bool,
         typer.Option("--yes", help="Let schema `alexandria_backup` be made in the database."),
     ] = False,
+    require_anchor: Annotated[
+        bool,
+        typer.Option(
+            "--require-anchor",
+            help="Sign the audit chain's state and store it in `anchor_to`; else it is not done.",
+        ),
+    ] = False,
     dsn_file: DsnFile = None,
     plan: Plan = False,
     json: Json = False,
@@ -41,6 +48,9 @@ def command(
     """
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
+    if require_anchor:
+        # Before anything is read: what cannot be anchored need not be begun.
+        wiring.audits.require_anchoring()
     own_schema = True if yes else _consent(wiring, plan=plan or json or file is not None)
     create = wiring.snapshots.create(
         file=file, kind=kind, note=note, full=full, own_schema=own_schema
@@ -48,6 +58,8 @@ def command(
     summary = plan_or_run(invocation, create, plan=plan, confirm=lambda _: None, text=snapshot_text)
     if summary is not None:
         finish(invocation, wiring, summary)
+        if require_anchor:
+            wiring.audits.anchor_snapshot(summary.state.snapshot)
 
 
 def _consent(wiring: Wiring, *, plan: bool) -> bool | None:

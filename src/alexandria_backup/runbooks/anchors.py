@@ -174,6 +174,44 @@ def note_of(
     )
 
 
+def note_of_snapshot(manifest: Manifest | None, snapshot: str, *, table: str) -> AnchorNote:
+    """Return what a manifest says of the chain; AuditUnverified where it says nothing."""
+    anchors = anchors_of(manifest) if manifest is not None else ()
+    if manifest is None or manifest.audit is None or not anchors:
+        raise AuditUnverified(
+            f"snapshot `{snapshot}` is stored, and has no anchor that could be signed",
+            hint="alexandria audit verify",
+        )
+    return AnchorNote(
+        application=manifest.application,
+        database=manifest.database.name,
+        system_identifier=manifest.server.system_identifier,
+        table=table,
+        at=manifest.created,
+        status=manifest.audit.status,
+        anchors=anchors,
+    )
+
+
+def refuse_going_back(note: AnchorNote, signed: Iterable[Anchor]) -> None:
+    """Raise AuditBroken where a note goes back behind what was signed before of the same history.
+
+    Rows are not read again for it: whether they still are what they were, `audit verify` tells.
+    """
+    now = {(anchor.chain, anchor.incarnation): anchor for anchor in note.anchors}
+    for old in signed:
+        new = now.get((old.chain, old.incarnation))
+        if new is None:
+            continue
+        same = (new.count, new.last_hmac) == (old.count, old.last_hmac)
+        if new.count < old.count or (new.count == old.count and not same):
+            raise AuditBroken(
+                f"no anchor was signed: the chain has {new.count:,} rows, and {old.count:,} with "
+                "another end were signed before",
+                hint="alexandria audit verify",
+            )
+
+
 def signer(key: SigningKey | None) -> SigningKey:
     """Return the key that signs; raises SettingsInvalid where none is set."""
     if key is None:

@@ -13,8 +13,17 @@ from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.audit.retire import Retired
 from alexandria_backup.audit.sql_writer import append_function
 from alexandria_backup.audit.vectors import Tried, read_vectors, try_row, try_vector
+from alexandria_backup.errors import AuditUnverified, SettingsInvalid, StorageError
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.runbooks.anchors import AnchorPlaces, anchors_of, given, note_of, signer
+from alexandria_backup.runbooks.anchors import (
+    AnchorPlaces,
+    anchors_of,
+    given,
+    note_of,
+    note_of_snapshot,
+    refuse_going_back,
+    signer,
+)
 from alexandria_backup.runbooks.chain_reader import ChainSeen, require
 from alexandria_backup.runbooks.evidence import Custody
 from alexandria_backup.sealing.signing import TrustedKey
@@ -63,6 +72,37 @@ class Audits:
                 database=self.rooms.servers.database,
             )
         return note, places.keep(note, key)
+
+    def require_anchoring(self) -> None:
+        """Raise SettingsInvalid where no anchor could be signed, or stored elsewhere."""
+        signer(self.rooms.signing_key)
+        if self.rooms.settings.audit.anchor_to is None:
+            raise SettingsInvalid(
+                "an anchor is required, and no place for it is set",
+                hint="set `[audit] anchor_to` to a place that the database's administrators "
+                "cannot write to",
+            )
+
+    def anchor_snapshot(self, snapshot: str) -> AnchorNote:
+        """Sign and store the anchors of a snapshot that was just taken.
+
+        Raises AuditUnverified where it has none or they could not be stored, and AuditBroken where
+        they go back behind what was signed before.
+        """
+        key, places = signer(self.rooms.signing_key), self._anchor_places(None)
+        manifest = self.places.snapshots().find(snapshot).manifest
+        with self.rooms.servers.session(self.rooms.servers.database, "audit") as session:
+            table = self.rooms.chain.required(session)
+        note = note_of_snapshot(manifest, snapshot, table=str(table))
+        refuse_going_back(note, list(places.known()))
+        try:
+            places.keep(note, key)
+        except StorageError as error:
+            raise AuditUnverified(
+                f"snapshot `{snapshot}` is stored, and its anchor is not: {error.message}",
+                hint="alexandria audit anchor",
+            ) from error
+        return note
 
     def capture(
         self, out: Path, *, reason: str, operator: str | None, through: str | None
