@@ -32,8 +32,8 @@ INSERT INTO public.settings SELECT 'setting ' || i, md5(i::text) FROM generate_s
 
 _PAIRS = """
 INSERT INTO public.pairs
-SELECT 'key:' || md5(i::text), jsonb_build_object('n', i, 'tags', ARRAY[md5('a' || i % 97),
-    md5('b' || i)], 'score', (i * 7919 % 100003) / 1000.0), i % 5
+SELECT 'key:' || md5(i::text), jsonb_build_object('n', i, 'tags', ARRAY[md5('a' || i %% 97),
+    md5('b' || i)], 'score', (i * 7919 %% 100003) / 1000.0), i %% 5
 FROM generate_series(%s::bigint, %s::bigint) AS i
 """
 
