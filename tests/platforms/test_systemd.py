@@ -1,4 +1,3 @@
-import os
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,16 +17,6 @@ pytestmark = pytest.mark.skipif(not has_systemctl(), reason=f"there is no `{REAL
 
 API, WORKER = "alexandria-api.service", "alexandria-worker.service"
 NOTHING_KNOWN = StopRecord(platform="systemd", was_running=None, stopped=True)
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    host = Host(root=tmp_path / "host")
-    host.settle()
-    monkeypatch.setenv("PATH", f"{host.programs}:{os.environ['PATH']}")
-    host.install(API)
-    host.install(WORKER, state="inactive")
-    return host
 
 
 @pytest.fixture
