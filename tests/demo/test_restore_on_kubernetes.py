@@ -175,6 +175,20 @@ def test_whoever_scales_up_during_the_load_stops_the_restore_and_nothing_changed
     is_back(deployed, cluster)
 
 
+def test_a_run_goes_on_only_where_the_settings_name_what_it_has_stopped(
+    deployed: Deployed, cluster: FakeCluster
+) -> None:
+    killed_at(deployed, 15, "after")
+    run = deployed.waiting_run()
+    assert run is not None
+    with patch.dict(deployed.environ, {"ALEXANDRIA_APPLICATION__PLATFORM": "unmanaged"}):
+        refused = deployed.run("run", "abort", run)
+    assert refused.returncode != 0
+    assert "was stopped on `kubernetes`, and the settings say that `unmanaged`" in refused.stderr
+    assert not deployed.is_up()
+    ends_well(deployed, cluster, "abort")
+
+
 def kill_at(
     cluster: FakeCluster,
     deployed: Deployed,

@@ -60,11 +60,22 @@ class StopApplication(Generic[S]):
 
     def undo(self, state: S) -> S:
         """Start it again."""
-        platform = self.application.platform
-        platform.start(
-            state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
-        )
+        _start(self.application, state)
         return state
+
+
+def _start(application: Application, state: SwitchState) -> None:
+    """Start what was stopped; refuses where the settings name another platform than stopped it."""
+    platform = application.platform
+    record = state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
+    if record.platform != platform.name:
+        raise PlatformRefused(
+            f"the application was stopped on `{record.platform}`, "
+            f"and the settings say that `{platform.name}` runs it",
+            hint=f"ALEXANDRIA_APPLICATION__PLATFORM={record.platform} "
+            f"alexandria run resume {state.run}",
+        )
+    platform.start(record)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +107,8 @@ class StartApplication(Generic[S]):
     def do(self, state: S) -> Done[S]:
         """Start it, wait for `/ready`, compare `/license`, run the checks, read the log."""
         self._refuse_superseded(state)
-        platform, began = self.application.platform, datetime.now(UTC)
-        platform.start(
-            state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
-        )
+        began = datetime.now(UTC)
+        _start(self.application, state)
         warnings, result = self._serves(state)
         warnings += (*self._failed_checks(state), *self._doubts(began))
         for warning in warnings:
