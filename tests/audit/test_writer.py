@@ -100,3 +100,14 @@ def test_a_key_is_tried(chain: Chain, key: bytes | None, good: bool, said: str) 
     assert fit.good is good
     assert said in fit.message
     assert (fit.hint is None) is good
+
+
+def test_a_transaction_goes_on_after_a_key_was_tried(chain: Chain) -> None:
+    # The first row fits, while the server still has much to send of the others.
+    chain.sql(
+        "UPDATE public.audit_logs SET metadata = repeat('x', 200000) WHERE id <> %s", chain.ids[0]
+    )
+    with chain.session.transaction(read_only=True, repeatable_read=True):
+        fit = try_key(chain.session, recipe=ALEXANDRIA_V1, key=chain.key, table=chain.table())
+        assert fit.good
+        assert chain.session.value("SELECT count(*) FROM public.audit_logs") == len(chain.ids)

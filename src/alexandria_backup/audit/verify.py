@@ -161,7 +161,9 @@ def try_key(
         )
     judge, read, tried = Judge(recipe, key), RowReader(table, recipe).read, 0
     where = f"{quote_identifier(table.columns[Role.HMAC])} IS NOT NULL"
-    for line in live_lines(session, table, where=where, limit=_CANARY_ROWS):
+    # All of them, before one is looked at: a COPY that is left early is cancelled, and its
+    # transaction with it.
+    for line in list(live_lines(session, table, where=where, limit=_CANARY_ROWS)):
         row = read(line)
         tried += 1
         if row.hmac is not None and judge.fits(row):

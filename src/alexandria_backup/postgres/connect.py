@@ -171,7 +171,7 @@ class Session:
         """Yield what `COPY … TO STDOUT` sends: one chunk per row, with its line feed.
 
         The session can do nothing else until the iterator is exhausted or closed; closing it
-        early cancels the statement.
+        early cancels the statement, which aborts an open transaction.
         """
         with (
             self._translated(),
