@@ -1,5 +1,6 @@
 """A snapshot taken apart and loaded by several sessions: all of it, or an error and no session."""
 
+import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import wait
@@ -71,7 +72,8 @@ class Target:
         )
 
     def all(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.dsn.conninfo().reveal()) as connection:
+        conninfo = self.dsn.conninfo().reveal()
+        with psycopg.connect(conninfo, client_encoding="UTF8") as connection:
             return connection.execute(query.encode()).fetchall()
 
     def is_left_alone(self) -> bool:
@@ -358,3 +360,55 @@ def test_sessions_of_a_killed_load_are_ended_first(
         target.load(archive)
         with pytest.raises(psycopg.OperationalError):
             survivor.execute("SELECT 1")
+
+
+# ── encodings ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def encoded(durable_server: EmbeddedServer) -> Any:
+    """Make a database of an encoding."""
+    made: list[str] = []
+
+    def run(statement: str) -> None:
+        conninfo = durable_server.conninfo("postgres").reveal()
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def make(encoding: str) -> Dsn:
+        made.append(f"encoded_{encoding.lower()}_{len(made)}")
+        run(f"CREATE DATABASE {made[-1]} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+        return Dsn.parse(durable_server.conninfo(made[-1]))
+
+    yield make
+    for name in made:
+        run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "WIN1251", "EUC_JP", "SQL_ASCII"])
+def test_names_and_values_of_any_encoding_come_back(
+    encoded: Callable[[str], Dsn], tmp_path: Path, encoding: str
+) -> None:
+    word = {"LATIN1": "Grüße", "WIN1251": "Привет", "EUC_JP": "日本"}.get(encoding, "ascii")
+    source, target = encoded(encoding), encoded(encoding)
+    statements = (
+        f'CREATE TABLE "{word} 1" ("{word} a" text PRIMARY KEY, b int);'
+        f"INSERT INTO \"{word} 1\" SELECT '{word} ' || n, n FROM generate_series(1, 3000) AS n;"
+        f'CREATE TABLE "a {word}" AS SELECT * FROM "{word} 1"'
+    )
+    conninfo = source.conninfo().reveal()
+    with psycopg.connect(conninfo, client_encoding="UTF8") as connection:
+        connection.execute(statements.encode())
+    archive = archive_of(Desk(dsn=source, major=18, folder=tmp_path))
+    assert {table.name for table in archive.tables} == {f"{word} 1", f"a {word}"}
+    assert archive.archive.encoding == encoding
+    loaded = Target(dsn=target, events=[])
+    loaded.load(archive, jobs=2)
+    query = f'SELECT sum(hashtextextended(t::text, 0)) FROM "{word} 1" AS t'
+    assert loaded.all(query) == Target(dsn=source, events=[]).all(query)
+    # As one archive, too, and by the stock pg_restore.
+    by_stock = Target(dsn=encoded(encoding), events=[])
+    program = str(find_client_tools(18).pg_restore)
+    command = [program, "--exit-on-error", f"--dbname={by_stock.dsn.conninfo().reveal()}"]
+    subprocess.run(command, input=b"".join(archive.chunks()), check=True, capture_output=True)
+    assert by_stock.all(query) == loaded.all(query)

@@ -2,13 +2,20 @@
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
 from copying_support import Desk, frames, shelf_in, taken_over
 
+from alexandria_backup.copying.base_archive import base_archive_options
 from alexandria_backup.copying.take_snapshot import CopiedDatabase
-from alexandria_backup.errors import ClientToolFailed, StatementFailed, StorageError
+from alexandria_backup.errors import (
+    ClientToolFailed,
+    SnapshotDamaged,
+    StatementFailed,
+    StorageError,
+)
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.repository.manifest_parts import TablePart
 from alexandria_backup.repository.objects import ObjectShelf
@@ -236,3 +243,17 @@ def _wait_for_queue(desk: Desk) -> None:
     waits = "SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted"
     while desk.sql(waits)[0][0] == 0:
         pass
+
+
+def test_rows_that_would_be_there_twice_are_refused(
+    notes: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_exclusions(**given: Any) -> tuple[str, ...]:
+        options = base_archive_options(**given)
+        return tuple(option for option in options if "--exclude" not in option)
+
+    monkeypatch.setattr(
+        "alexandria_backup.copying.take_snapshot.base_archive_options", without_exclusions
+    )
+    with pytest.raises(SnapshotDamaged, match=r"did not leave out the rows of `\S+`"):
+        notes.take()

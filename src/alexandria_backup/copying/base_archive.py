@@ -5,14 +5,17 @@ tables of extensions, row security, statistics. It writes uncompressed, since ea
 compressed by itself, and what it writes is read to its end while it is stored.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from alexandria_backup.archive.contents import RowSink
+from alexandria_backup.archive.encodings import encode
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.copy_out import PART_BYTES
 from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.read_archive import ReadArchive, read_chunks
+from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess, dump, dump_roles
 from alexandria_backup.postgres.dsn import Dsn
@@ -33,19 +36,36 @@ class BaseArchive:
 
 
 def base_archive_options(
-    *, snapshot: str, framed: Sequence[tuple[str, str]], lock_timeout_s: float
+    *, snapshot: str, framed: Sequence[tuple[str, str]], encoding: str, lock_timeout_s: float
 ) -> tuple[str, ...]:
-    """Return the options of pg_dump.
+    """Return the options of pg_dump for a database of `encoding`, by PostgreSQL's name.
 
-    The data of framed tables, given by schema and name, are left out by their exact names.
+    The data of framed tables, given by schema and name, are left out by their exact names. Raises
+    PrecheckRefused for a name that has no form in the encoding.
     """
+    left_out = (f"--exclude-table-data={quote_qualified(*names)}" for names in framed)
     return (
         *_OPTIONS,
         f"--snapshot={snapshot}",
         # A queued ACCESS EXCLUSIVE lock would hold pg_dump up, and nobody would see it.
         *((f"--lock-wait-timeout={round(lock_timeout_s * 1000)}",) if lock_timeout_s > 0 else ()),
-        *(f"--exclude-table-data={quote_qualified(schema, name)}" for schema, name in framed),
+        # pg_dump takes its arguments to be in the database's encoding, whatever the locale's is.
+        *(os.fsdecode(encode(option, encoding)) for option in left_out),
     )
+
+
+def refuse_rows_of(base: BaseArchive, framed: Collection[int]) -> None:
+    """Raise SnapshotDamaged where pg_dump has dumped rows of tables that are kept as frames.
+
+    Loaded, they would be there twice. `framed` are the OIDs of these tables.
+    """
+    for entry in base.read.entries:
+        if entry.description == "TABLE DATA" and entry.oid in framed:
+            raise SnapshotDamaged(
+                f"`pg_dump` did not leave out the rows of `{entry.namespace}.{entry.tag}`, "
+                "which are kept as frames",
+                hint="alexandria snapshot create --file PATH   # the paper recipe",
+            )
 
 
 def dump_base_archive(

@@ -18,6 +18,7 @@ from alexandria_backup.copying.base_archive import (
     BaseArchive,
     base_archive_options,
     dump_base_archive,
+    refuse_rows_of,
 )
 from alexandria_backup.copying.copy_out import (
     CopiedFrame,
@@ -154,6 +155,7 @@ class _Coordinator:
             with self._readers(setup, threads, tables, decided) as readers:
                 parts = self._read(readers, tables, decided, base)
             dumped = base.result()
+        refuse_rows_of(dumped, {table.plan.table.oid for table in tables})
         position = self._exported.position
         return CopiedDatabase(
             origin=OriginPart(
@@ -223,6 +225,7 @@ class _Coordinator:
             options=base_archive_options(
                 snapshot=self._exported.id,
                 framed=[(t.plan.table.schema, t.plan.table.name) for t in tables],
+                encoding=self._cluster["server_encoding"],
                 lock_timeout_s=self._request.timeouts.lock,
             ),
             shelf=self._request.open_shelf(),
