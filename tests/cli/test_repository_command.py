@@ -304,3 +304,22 @@ def test_a_real_snapshot_from_first_to_last(site: Site) -> None:
     assert len(result("snapshot", "prune", "--keep-last", "1", "--yes")["snapshots"]) == 1
     assert result("snapshot", "verify", "latest", "--deep")["verdict"] == "as recorded"
     assert result("repository", "check", "--deep")["findings"] == []
+
+
+def test_what_a_verify_found_damaged_is_not_relied_on_by_the_next_snapshot(site: Site) -> None:
+    assert site.run("repository", "init").returncode == 0
+    assert site.run("snapshot", "create").returncode == 0
+    objects = [path for path in (site.repository / "objects").rglob("*") if path.is_file()]
+    largest = max(objects, key=lambda path: path.stat().st_size)
+    whole = largest.read_bytes()
+    largest.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert site.run("snapshot", "verify", "latest").returncode == 0
+    said = refused(site.run("snapshot", "verify", "latest", "--deep"), 20, largest.name)
+    assert "was altered" in said
+    assert [line["status"] for line in result_of(site.run("snapshot", "list", "--json"), 3)] == [
+        "damaged"
+    ]
+    assert site.run("snapshot", "create").returncode == 0
+    assert site.run("snapshot", "verify", "latest", "--deep").returncode == 0
+    statuses = [line["status"] for line in result_of(site.run("snapshot", "list", "--json"), 3)]
+    assert statuses == ["damaged", "read back"]

@@ -1,6 +1,7 @@
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from alexandria_backup.errors import (
     UsageError,
     WrongKey,
 )
-from alexandria_backup.events import discard
+from alexandria_backup.events import Event, Progress, discard
 from alexandria_backup.repository.layout import (
     LEASES,
     PARTIALS,
@@ -355,6 +356,55 @@ class TestBesideOthers:
 
         pruned(site, grace=timedelta(milliseconds=50), sleep=take)
         assert site.ids() == [new.snapshot]
+
+
+class TestAsleep:
+    """A machine sleeps in the middle of its sweep, and wakes an hour later."""
+
+    def sweep(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]
+    ) -> None:
+        for day in range(4):
+            site.snapshot([b"%d" % day], created=later(day))
+        asleep = [0.0]
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + asleep[0])
+
+        def doze(event: Event) -> None:
+            if isinstance(event, Progress) and event.work == "sweep" and not asleep[0]:
+                asleep[0] = 3600.0
+                meanwhile()
+
+        prune(site.repository(), LAST_ONE, grace=AT_ONCE, confirm=lambda _: None, emit=doze)
+
+    def test_it_goes_on_where_nobody_concluded_it(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.sweep(site, monkeypatch, lambda: None)
+        assert len(site.objects()) == 1
+
+    def test_it_stops_where_somebody_did(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        def conclude() -> None:
+            for info in site.store.list(TOMBSTONES):
+                site.store.delete(info.name)
+
+        with pytest.raises(LockedByAnotherRun, match="was concluded by another run"):
+            self.sweep(site, monkeypatch, conclude)
+        assert len(site.objects()) == 3
+        assert_accounted_for(site)
+
+    def test_it_stops_where_somebody_writes_by_now(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ExitStack() as stack:
+
+            def write() -> None:
+                stack.enter_context(held(site.store, site.repository().id, Purpose.WRITE))
+
+            with pytest.raises(LockedByAnotherRun, match="in use by"):
+                self.sweep(site, monkeypatch, write)
+        assert len(site.objects()) == 3
+        assert_accounted_for(site)
 
 
 class TestGrace:
