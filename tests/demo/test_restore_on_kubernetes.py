@@ -253,19 +253,19 @@ def test_a_kill_at_any_call_is_resumed_or_undone(
 @pytest.mark.parametrize(
     ("seq", "moment", "ending"),
     [
-        *[(seq, "before", "resume") for seq in (15, 23)],
+        (15, "before", "resume"),
         *[
             pytest.param(seq, moment, ending, marks=pytest.mark.campaign)
             for seq in range(2, 25)
             for moment in ("before", "after")
             for ending in ("resume", "abort")
-            if (seq, moment, ending) not in {(15, "before", "resume"), (23, "before", "resume")}
+            if (seq, moment, ending) != (15, "before", "resume")
         ],
     ],
 )
 def test_a_kill_at_any_line_of_the_journal_is_resumed_or_undone(
     deployed: Deployed, cluster: FakeCluster, seq: int, moment: str, ending: str
 ) -> None:
-    """15 and 23: stopped, or started again, and the journal does not know it yet."""
+    """At 15 it is stopped, at 23 started again, and the journal does not know it yet."""
     killed_at(deployed, seq, moment)
     ends_well(deployed, cluster, ending)
