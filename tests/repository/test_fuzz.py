@@ -108,7 +108,7 @@ def test_a_changed_document(role: str, trusted: tuple[TrustedKey, ...], changes:
 @pytest.mark.campaign
 @each_golden
 @given(changes=changes)
-@settings(max_examples=20_000, deadline=None)
+@settings(max_examples=5_000, deadline=None)
 def test_many_changed_documents(
     role: str, trusted: tuple[TrustedKey, ...], changes: Changes
 ) -> None:
