@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from alexandria_backup.errors import (
     ClusterObjectMissing,
     ClusterUnreachable,
 )
+from alexandria_backup.secret import Secret
 
 _HTML = b"<!DOCTYPE html><title>Sign in</title>"
 Answer = tuple[int, str, bytes, dict[str, str]]
@@ -241,6 +243,28 @@ def test_an_exec_plugin_is_run_and_its_failure_said(served: Served, tmp_path: Pa
     (tmp_path / "credential").unlink()
     with pytest.raises(ClusterDenied, match="RuntimeError"):
         load_access(ClusterPlace(kubeconfig=served.kubeconfig))
+
+
+def test_an_exec_plugin_does_not_see_our_dsn(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXANDRIA_DSN", "postgresql://u:swordfish@h/d")
+    monkeypatch.setenv("PLUGIN_NEEDS", "this")
+    seen = tmp_path / "seen"
+    status = json.dumps({"status": {"token": TOKEN}})
+    command = json.dumps(
+        {
+            "apiVersion": "client.authentication.k8s.io/v1",
+            "command": "sh",
+            "args": ["-c", f"env > {seen}; echo '{status}'"],
+        }
+    )
+    text = served.kubeconfig.read_text().replace(f"token: {TOKEN}", f"exec: {command}")
+    served.kubeconfig.write_text(text)
+    assert load_access(ClusterPlace(kubeconfig=served.kubeconfig)).token == Secret(TOKEN)
+    assert "PLUGIN_NEEDS=this" in seen.read_text()
+    assert "swordfish" not in seen.read_text()
+    assert os.environ["ALEXANDRIA_DSN"].endswith("/d")
 
 
 def test_without_the_extra_it_says_what_to_install(served: Served) -> None:

@@ -1,4 +1,5 @@
 import base64
+from dataclasses import replace
 
 import pytest
 from fake_kubernetes_api_support import Served
@@ -110,6 +111,14 @@ def test_a_token_that_has_expired(source: KubernetesSecretSource, served: Served
 def test_without_the_extra_it_says_what_to_install(source: KubernetesSecretSource) -> None:
     with without("kr8s"):
         assert refused(source).hint == "pip install 'alexandria-backup[kubernetes]'"
+
+
+def test_whoever_did_not_name_it_learns_why_the_cluster_was_asked(
+    source: KubernetesSecretSource,
+) -> None:
+    found = refused(replace(source, named=False))
+    assert found.message.endswith("in namespace `llm` (asked, since no DSN is set elsewhere)")
+    assert found.hint == refused(source).hint
 
 
 def test_it_is_looked_at_where_it_is_named_or_there_is_a_cluster(served: Served) -> None:

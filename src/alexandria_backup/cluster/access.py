@@ -7,6 +7,8 @@ timeout before anything else, repeats each refusal four times, and its errors hi
 import os
 import ssl
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -93,7 +95,8 @@ def load_access(place: ClusterPlace) -> Access:
         serviceaccount=str(place.service_account),
     ).auth
     try:
-        anyio.run(auth.reauthenticate)
+        with _without_dsn():
+            anyio.run(auth.reauthenticate)
         tls = anyio.run(auth.ssl_context)
     except Exception as error:  # noqa: BLE001 - a kubeconfig can be wrong in any way
         # Not its text: what is said may quote a token.
@@ -122,6 +125,17 @@ def _library() -> ModuleType:
             "to talk to Kubernetes, this program needs its extra `kubernetes`",
             hint="pip install 'alexandria-backup[kubernetes]'",
         ) from None
+
+
+@contextmanager
+def _without_dsn() -> Iterator[None]:
+    """Hide our DSN from exec plug-ins: kr8s gives them this process's whole environment."""
+    hidden = [name for name in os.environ if name.startswith("ALEXANDRIA_") and "DSN" in name]
+    kept = {name: os.environ.pop(name) for name in hidden}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _sweep(paths: tuple[object, ...], before: set[str]) -> None:

@@ -37,6 +37,16 @@ class KubernetesSecretSource:
     def find(self) -> Secret:
         """Ask the cluster for it."""
         try:
+            return self._find()
+        except CredentialsNotFound as error:
+            if self.named:
+                raise
+            # Whoever has a kubeconfig for something else must learn why the cluster was asked.
+            message = f"{error.message} (asked, since no DSN is set elsewhere)"
+            raise CredentialsNotFound(message, hint=error.hint) from None
+
+    def _find(self) -> Secret:
+        try:
             found = self.cluster.get(SECRETS, self.secret)
         except ClusterObjectMissing:
             raise CredentialsNotFound(
