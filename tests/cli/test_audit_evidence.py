@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ CREATE TABLE public.audit_logs (
     tenant_id text, hmac text, prev_hmac text, created_at timestamptz
 )
 """
+DOCS = Path(__file__).parents[2] / "docs"
 _SETTINGS = """
 [audit]
 key_file = "audit.key"
@@ -315,3 +317,24 @@ def test_a_snapshot_that_must_be_anchored_is_not_done_without(chained: Site) -> 
     before = len(list(chained.repository.glob("*.pgdump")))
     assert chained.run(*words).returncode == 2
     assert len(list(chained.repository.glob("*.pgdump"))) == before
+
+
+def test_what_machines_read_is_as_it_is_written_down(chained: Site, tmp_path: Path) -> None:
+    page = (DOCS / "how-to" / "verify-the-audit-chain.md").read_text(encoding="utf-8")
+    chained.sql("UPDATE audit_logs SET principal = 'eve' WHERE id = %s", row(chained, 7))
+    out = str(tmp_path / "e.zip")
+    for name, words in (
+        ("audit verify", ("audit", "verify")),
+        ("audit capture", ("audit", "capture", "--out", out)),
+        ("audit retire", ("audit", "retire", "--capture", out, "--reason", "x", "--yes")),
+        ("audit anchor", ("audit", "anchor")),
+        ("audit recipe test", ("audit", "recipe", "test", "--show-message", row(chained, 0))),
+        ("audit recipe sql", ("audit", "recipe", "sql")),
+    ):
+        lines = [json.loads(line) for line in chained.run(*words, "--json").stdout.splitlines()]
+        (result,) = [line["result"] for line in lines if line["event"] == "result"]
+        told = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+        for field in re.findall(r"`(\w+)`", told.split("|")[2]):
+            inner = result.get("findings") or result.get("rows")
+            rows = inner if isinstance(inner, list) else []
+            assert field in result or field in rows[0], f"{name}: {field}"

@@ -4,6 +4,7 @@ The format is that of PostgreSQL's documentation of COPY, "Binary Format". The s
 message per row, the first with the header before it, and a trailer.
 """
 
+import itertools
 import select
 from collections.abc import Iterator
 from typing import Final
@@ -18,8 +19,9 @@ _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
 _HEADER_BYTES: Final = len(_SIGNATURE) + 8
 #: Number of values, and the length of the one.
 _BEFORE_VALUE: Final = 6
-_ROWS: Final = 2000
-_BYTES: Final = 4 * 1024 * 1024
+_TRAILER_BYTES: Final = 2
+#: So many bytes are handed on at once.
+_BYTES: Final = 512 * 1024
 
 
 def copied_values(connection: PGconn, query: str) -> Iterator[list[bytes]]:
@@ -38,35 +40,43 @@ def copied_values(connection: PGconn, query: str) -> Iterator[list[bytes]]:
         finished = True
         _expect(connection, pq.ExecStatus.COMMAND_OK)
     finally:
-        if not finished and connection.status == pq.ConnStatus.OK:
-            connection.get_cancel().cancel()
-            _drain(connection)
-        while connection.status == pq.ConnStatus.OK and connection.get_result() is not None:
-            pass
+        if connection.status == pq.ConnStatus.OK:
+            if not finished:
+                connection.get_cancel().cancel()
+            _settle(connection)
 
 
 def _values(connection: PGconn) -> Iterator[list[bytes]]:
-    get, rows, size = connection.get_copy_data, [], 0
-    first = True
+    waiting = _messages(connection)
+    first = next(waiting, [])
+    if first:
+        first[0] = first[0][_HEADER_BYTES:]
+    for messages in itertools.chain([first], waiting):
+        # The trailer comes last, alone or with the rows before it.
+        if messages and len(messages[-1]) == _TRAILER_BYTES:
+            messages.pop()
+        yield [bytes(message[_BEFORE_VALUE:]) for message in messages]
+
+
+def _messages(connection: PGconn) -> Iterator[list[memoryview]]:
+    """Yield what the server sends, many messages at a time, the first list with the first one."""
+    get, messages, size = connection.get_copy_data, list[memoryview](), 0
     while True:
+        # Rows are read by the million: nothing is done here that can be done for many at once.
         length, message = get(1)
-        if length > 0:
-            if first:
-                first = False
-                message = message[_HEADER_BYTES:]
-            if len(message) > 2:
-                rows.append(bytes(message[_BEFORE_VALUE:]))
-                size += length
-                if len(rows) == _ROWS or size > _BYTES:
-                    yield rows
-                    rows, size = [], 0
-        elif length == 0:
-            # Waits where Ctrl-C is heard.
-            select.select([connection.socket], [], [])
-            connection.consume_input()
-        elif length == -1:
-            yield rows
+        while length > 0:
+            messages.append(message)
+            size += length
+            if size > _BYTES:
+                yield messages
+                messages, size = [], 0
+            length, message = get(1)
+        if length < 0:
+            yield messages
             return
+        # Waits where Ctrl-C is heard.
+        select.select([connection.socket], [], [])
+        connection.consume_input()
 
 
 def _expect(connection: PGconn, status: pq.ExecStatus) -> None:
@@ -77,6 +87,9 @@ def _expect(connection: PGconn, status: pq.ExecStatus) -> None:
         raise error_from_result(result)
 
 
-def _drain(connection: PGconn) -> None:
-    while connection.get_copy_data(0)[0] > 0:
-        pass
+def _settle(connection: PGconn) -> None:
+    """Take what is left of the query, so that the next one can be sent."""
+    while (result := connection.get_result()) is not None:
+        if result.status == pq.ExecStatus.COPY_OUT:
+            while connection.get_copy_data(0)[0] > 0:
+                pass
