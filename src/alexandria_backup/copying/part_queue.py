@@ -12,7 +12,7 @@ from alexandria_backup.repository.objects import ObjectShelf, OpenedPart
 from alexandria_backup.sealing.encryption import Identity
 
 #: Raw bytes that may be on their way or wait; one part is always allowed.
-_AHEAD_BYTES: Final = 64 * 1024 * 1024
+_AHEAD_BYTES: Final = 16 * 1024 * 1024
 
 
 class PartReaders:
