@@ -1,3 +1,4 @@
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -5,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from fake_vault_support import TOKEN, FakeVault, serving
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from import_blocker_support import without
 
 from alexandria_backup.credentials.vault.login import (
@@ -231,3 +234,31 @@ def test_a_netrc_is_not_sent(
     monkeypatch.setenv("NETRC", str(netrc))
     assert source.find().reveal() == DSN
     assert vault.authorizations == [None]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda below: (
+        st.lists(below, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ("data", "metadata", "errors", "auth", "keys", "database-dsn", "version")
+            ),
+            below,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(body=_JSON, status=st.sampled_from((200, 204, 400, 403, 404, 412, 473)))
+def test_whatever_is_answered_is_a_dsn_or_one_of_our_errors(
+    source: VaultSource, vault: FakeVault, body: object, status: int
+) -> None:
+    vault.fault = lambda _: (status, "application/json", json.dumps(body).encode(), {})
+    with contextlib.suppress(CredentialsNotFound):
+        assert source.find()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexandria_backup.cluster.kinds import DEPLOYMENTS
@@ -22,6 +22,7 @@ _VALUES = st.recursive(
 _DOCUMENTS = st.dictionaries(st.sampled_from(("metadata", "spec", "status")), _VALUES)
 
 
+@settings(deadline=None)
 @given(document=_DOCUMENTS)
 def test_any_document_is_read(document: dict[str, Any]) -> None:
     assert isinstance(read_workload(DEPLOYMENTS, document), Workload)

@@ -116,12 +116,13 @@ class VaultSource:
 
     def _elsewhere(self, hvac: ModuleType, answer: Any, *, redirected: bool) -> object:  # noqa: ANN401
         """Follow a standby's redirect to the active node, once and never to plain HTTP."""
-        target = urlsplit(answer.headers.get("location", ""))
+        # hvac returns what is JSON as it is, and else the HTTP library's answer.
+        target = urlsplit(getattr(answer, "headers", {}).get("location", ""))
         secure = target.scheme == "https" or self.place.address.startswith("http://")
         if redirected or not target.netloc or not secure or not target.path.startswith("/v1/"):
             raise CredentialsNotFound(
-                f"`{self.place.address}` answers {answer.status_code}, and not as Vault does: "
-                "it may be a proxy or a login page",
+                f"`{self.place.address}` answers {getattr(answer, 'status_code', 200)}, and not as "
+                "Vault does: it may be a proxy or a login page",
                 hint="check `[vault] address`",
             )
         return self._read(hvac, f"{target.scheme}://{target.netloc}", redirected=True)
