@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import audit, report, snapshots
+from bench import audit, bundles, report, snapshots
 from bench.measuring import Result
 from bench.workshop import Workshop, workshop
 
@@ -13,6 +13,7 @@ from bench.workshop import Workshop, workshop
 MEASUREMENTS: dict[str, Callable[[Workshop], list[Result]]] = {
     "snapshots": snapshots.run,
     "audit": audit.run,
+    "bundles": bundles.run,
 }
 
 

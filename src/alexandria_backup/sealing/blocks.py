@@ -1,6 +1,6 @@
 """A stream in compressed blocks: packed by several threads, and findable from its end.
 
-The stream is cut into blocks of 1 MiB, each a gzip member or a zstd frame of its own. Concatenated
+The stream is cut into blocks of 4 MiB, each a gzip member or a zstd frame of its own. Concatenated
 they are one gzip or zstd file, which stock tools read; apart they are packed in parallel, and one
 can be read without the others. The last thing in the stream is a trailer that holds nothing and
 says where a marked block begins:
@@ -27,23 +27,24 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-#: How much is packed at once.
-BLOCK_BYTES: Final = 1 << 20
+#: How much is packed at once. Each block begins without knowing the one before: larger ones pack
+#: better, and take more memory.
+BLOCK_BYTES: Final = 4 << 20
 #: What is yielded at once, at most, when a stream is unpacked.
 PIECE_BYTES: Final = 1 << 18
 #: Blocks on their way for each thread: enough that none waits, and memory stays flat.
-_AHEAD: Final = 3
+_AHEAD: Final = 1
 
 _GZIP_LEVEL: Final = 6
 _ZSTD_LEVEL: Final = 3
 #: The largest window that is accepted (8 MiB): a frame must not choose how much memory we take.
 _ZSTD_WINDOW_LOG: Final = 23
 _GZIP: Final = 31
-_MEMORY: Final = 9
+_MOST_MEMORY: Final = 9
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-#: Parts of a block that are packed on trial: how many, and how much of each.
-_SAMPLES: Final = 4
+#: Parts of a block that are packed on trial: how far apart they begin, and how long each is.
+_SAMPLE_STEP: Final = 256 * 1024
 _SAMPLE_BYTES: Final = 8 * 1024
 
 _GZIP_TRAILER: Final = struct.Struct("<10sH2sHQ10s")
@@ -91,7 +92,8 @@ class BlockWriter:
             return ()
         ready = []
         while len(self._block) >= BLOCK_BYTES:
-            self._submit(bytes(self._block[:BLOCK_BYTES]))
+            with memoryview(self._block) as view:
+                self._submit(bytes(view[:BLOCK_BYTES]))
             del self._block[:BLOCK_BYTES]
             while len(self._waiting) > self._most or (self._waiting and self._waiting[0].done()):
                 ready.append(self._next())
@@ -130,24 +132,26 @@ def gzip_block(block: bytes) -> bytes:
     Where a search for repetitions finds none, as in vectors of floating-point numbers, only runs
     and frequencies are coded: three times as fast, and no larger.
     """
-    strategy = zlib.Z_RLE if _has_no_repetitions(block) else zlib.Z_DEFAULT_STRATEGY
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP, _MEMORY, strategy)
+    strategy, memory = zlib.Z_DEFAULT_STRATEGY, zlib.DEF_MEM_LEVEL
+    if _has_no_repetitions(block):
+        # The longer the stretches for which frequencies are counted, the better.
+        strategy, memory = zlib.Z_RLE, _MOST_MEMORY
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP, memory, strategy)
     return packer.compress(block) + packer.flush()
 
 
 def _has_no_repetitions(block: bytes) -> bool:
-    if len(block) < _SAMPLES * _SAMPLE_BYTES * 2:
+    if len(block) < _SAMPLE_STEP:
         return False
-    step = len(block) // _SAMPLES
     return all(
         _size(sample, zlib.Z_RLE) <= _size(sample, zlib.Z_DEFAULT_STRATEGY)
-        for start in range(0, step * _SAMPLES, step)
+        for start in range(0, len(block) - _SAMPLE_BYTES, _SAMPLE_STEP)
         for sample in (block[start : start + _SAMPLE_BYTES],)
     )
 
 
 def _size(sample: bytes, strategy: int) -> int:
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -15, _MEMORY, strategy)
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -15, zlib.DEF_MEM_LEVEL, strategy)
     return len(packer.compress(sample)) + len(packer.flush())
 
 
