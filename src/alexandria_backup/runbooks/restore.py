@@ -7,13 +7,15 @@ both are exchanged in one transaction, and the replaced one is kept.
 
 from dataclasses import dataclass
 
-from alexandria_backup.runbooks.restore_load import CreateShadow, Finish, Load, Prove
+from alexandria_backup.runbooks.restore_finish import Finish
+from alexandria_backup.runbooks.restore_load import CreateShadow, Load
 from alexandria_backup.runbooks.restore_prepare import (
     Check,
     Find,
     RestoreParts,
     SafetySnapshot,
 )
+from alexandria_backup.runbooks.restore_prove import Prove
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Runbook, Step
 from alexandria_backup.runbooks.switch_application import StartApplication, StopApplication

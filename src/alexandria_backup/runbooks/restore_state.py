@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 from alexandria_backup.archive.inventory import Ownership
 from alexandria_backup.copying.proof import ExpectedTable
+from alexandria_backup.errors import UsageError
+from alexandria_backup.postgres.database import DatabaseFacts
+from alexandria_backup.postgres.shadow import shadow_name
 from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.switch import SwitchState
 
@@ -119,3 +122,22 @@ class RestoreState(SwitchState):
     #: The id of the safety snapshot; None where there is none.
     safety: str | None = None
     proof: Proof | None = None
+
+    @property
+    def shadow(self) -> str:
+        """The name of the database that is built: the one asked for, or one beside the target."""
+        return self.request.to_database or shadow_name(self.target)
+
+    @property
+    def known_source(self) -> Source:
+        """The archive as it was read; raises UsageError where no step has found one."""
+        if self.source is None:
+            raise UsageError("nothing was found to restore")
+        return self.source
+
+    @property
+    def known_facts(self) -> DatabaseFacts:
+        """What the new database is made like; raises UsageError where no step has found that."""
+        if self.facts is None:
+            raise UsageError("nothing was found to restore")
+        return self.facts

@@ -1,0 +1,151 @@
+"""The step of a restore that compares the replacement with the archive, before it is swapped in."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from alexandria_backup.copying.proof import prove_catalogue, prove_tables
+from alexandria_backup.errors import DatabaseUnreachable, ProofFailed, StatementFailed
+from alexandria_backup.events import Warned
+from alexandria_backup.postgres.catalog import sequences_behind, tables
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.identifiers import quote_qualified
+from alexandria_backup.runbooks.chain_reader import chain_seen
+from alexandria_backup.runbooks.restore_prepare import RestoreParts
+from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source
+from alexandria_backup.runbooks.step import Done, Explanation
+
+_INSUFFICIENT_PRIVILEGE: Final = "42501"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prove:
+    """Compare the shadow with the archive: rows, digests, indexes, sequences, audit chain."""
+
+    name: ClassVar[str] = "prove"
+    changes: ClassVar[bool] = True
+
+    parts: RestoreParts
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Say what is compared."""
+        return Explanation(
+            sentence=f"compare `{state.shadow}` with the archive, row by row",
+            commands=("alexandria audit verify",),
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Raise ProofFailed at whatever is not as the archive says."""
+        source = state.known_source
+        with self.parts.servers.session(state.shadow, "prove") as shadow:
+            proved = prove_tables(
+                shadow,
+                source.tables,
+                pinned=source.pinned_rendering,
+                encoding=source.encoding,
+                emit=self.parts.emit,
+            )
+            prove_catalogue(
+                shadow,
+                large_objects=source.large_objects,
+                not_validated=source.not_validated,
+            )
+            state = self._warn_of_sequences(shadow, state)
+            chain = self._prove_chain(shadow, source)
+            self._run_checks(shadow)
+        not_compared = (*proved.not_compared, *self._prove_access(state))
+        proof = Proof(
+            tables=proved.tables,
+            rows=proved.rows,
+            digests=proved.digests,
+            large_objects=source.large_objects,
+            chain=chain,
+            checks=len(self.parts.checks),
+            not_compared=not_compared,
+        )
+        said = f"{proof.rows:,} rows in {proof.tables} tables, {proof.digests} row by row"
+        return Done(
+            state.model_copy(update={"proof": proof}),
+            said + (f", audit chain {chain}" if chain else ""),
+        )
+
+    def undo(self, state: RestoreState) -> RestoreState:
+        """Nothing was changed."""
+        return state
+
+    def _warn_of_sequences(self, shadow: Session, state: RestoreState) -> RestoreState:
+        """A sequence may have been behind in the source, too: the archive's value was restored."""
+        warnings = tuple(
+            f"sequence `{item.schema}.{item.name}` would next give {item.next_value}, and "
+            f"`{item.column}` holds {item.furthest} already: inserts will collide"
+            for item in sequences_behind(shadow)
+        )
+        for warning in warnings:
+            self.parts.emit(Warned(message=warning))
+        return state.model_copy(update={"warnings": (*state.warnings, *warnings)})
+
+    def _prove_chain(self, shadow: Session, source: Source) -> str | None:
+        """The chain in the shadow must be the archive's, to the last row and with its verdict."""
+        expected = source.chain
+        if expected is None:
+            return None
+        found = chain_seen(self.parts.chain.live(shadow))
+        if found is None or expected != found:
+            raise ProofFailed(
+                "the audit chain that was loaded is not the archive's: "
+                f"{found.summary if found else 'none'}; expected {expected.summary}"
+            )
+        return found.status
+
+    def _run_checks(self, shadow: Session) -> None:
+        for statement in self.parts.checks:
+            if shadow.value(statement) is not True:
+                raise ProofFailed(
+                    f"the application's check `{statement}` did not return true",
+                    hint="see `[application] checks` in the settings",
+                )
+
+    def _prove_access(self, state: RestoreState) -> tuple[str, ...]:
+        """The application's own role must read the restored tables that it can read today.
+
+        Returns a reason where that cannot be compared.
+        """
+        servers = self.parts.servers
+        if state.live is None or servers.administrator is None:
+            return ()
+        try:
+            with servers.as_application(state.target) as live:
+                today = _readable(live)
+            with servers.as_application(state.shadow) as shadow:
+                lost = today - _readable(shadow)
+        except StatementFailed as error:
+            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+                raise
+            return (f"what the application's role may read: {error.message}",)
+        except DatabaseUnreachable as error:
+            return (f"what the application's role may read: {error.message}",)
+        lost &= {table.label for table in state.known_source.tables}
+        if lost:
+            names = ", ".join(f"`{name}`" for name in sorted(lost))
+            raise ProofFailed(
+                f"the application's role cannot read what it can read today: {names}",
+                hint="restore owners and privileges: leave out `--no-owner`",
+            )
+        return ()
+
+
+def _readable(session: Session) -> set[str]:
+    """Return the tables with rows of their own from which the session's role can read."""
+    found = set()
+    for table in tables(session):
+        if table.kind == "f":
+            continue
+        source = quote_qualified(table.schema, table.name)
+        try:
+            session.one(f"SELECT 1 FROM {source} LIMIT 1")  # noqa: S608 - quoted
+        except StatementFailed as error:
+            if error.sqlstate != _INSUFFICIENT_PRIVILEGE:
+                raise
+            continue
+        found.add(f"{table.schema}.{table.name}")
+    return found
