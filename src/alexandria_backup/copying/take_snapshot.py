@@ -33,7 +33,7 @@ from alexandria_backup.copying.frames import FrameToRead, TableFrames, read_fram
 from alexandria_backup.copying.plan import USUAL, Framing, PlannedTable, plan_tables
 from alexandria_backup.copying.takeover import Now, Reference, objection_to_all
 from alexandria_backup.errors import StatementFailed
-from alexandria_backup.events import Emit, Progress
+from alexandria_backup.events import Emit, Event, Progress
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess
 from alexandria_backup.postgres.connect import Session, Timeouts, connect
 from alexandria_backup.postgres.dsn import Dsn
@@ -130,6 +130,7 @@ class _Coordinator:
             {**self._cluster, "system_identifier": server_facts(leader).system_identifier}
         )
         self._read_bytes = self._new_bytes = 0
+        self._reading = True
         #: Those of which anything was read.
         self.tables_read: list[Framable] = []
 
@@ -154,6 +155,7 @@ class _Coordinator:
             decided = self._decide(threads, tables)
             with self._readers(setup, threads, tables, decided) as readers:
                 parts = self._read(readers, tables, decided, base)
+            self._reading = False
             dumped = base.result()
         refuse_rows_of(dumped, {table.plan.table.oid for table in tables})
         position = self._exported.position
@@ -231,8 +233,13 @@ class _Coordinator:
             shelf=self._request.open_shelf(),
             watch=self._request.watch,
             started=started,
-            emit=self._request.emit,
+            emit=self._tell_of_base,
         )
+
+    def _tell_of_base(self, event: Event) -> None:
+        """Two works that tell of themselves by turns are no progress that anybody can read."""
+        if not self._reading:
+            self._request.emit(event)
 
     def _decide(
         self, threads: Executor, tables: Sequence[TableFrames]

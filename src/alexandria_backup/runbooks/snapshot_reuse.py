@@ -49,8 +49,9 @@ class Objections:
 
     def __call__(self, part: StoredPart) -> str | None:
         """Return the reason; None where there is none. Raises StorageError."""
-        if not self._work.usable(part):
-            return "its object is missing, was found bad, or is about to be removed"
+        objection = self._work.objection(part)
+        if objection is not None:
+            return objection
         # A sample for each snapshot, so that damage at rest is found before a restore finds it.
         if random.random() < self._share and not self._shelf.is_intact(part):  # noqa: S311
             return "its object is damaged"
