@@ -94,7 +94,7 @@ class CopiedDatabase:
     base: BaseArchive
     #: The framed tables.
     tables: tuple[TablePart, ...]
-    #: What was read, and what of it had to be stored.
+    #: COPY text of frames that was read, and bytes that had to be stored for it.
     read_bytes: int
     new_bytes: int
     #: Why nothing could be taken over; None where something could, or there was no reference.

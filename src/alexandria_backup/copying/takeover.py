@@ -1,6 +1,6 @@
 """What may be taken over, unread, from an earlier snapshot, and why not.
 
-Four conditions, all of them needed (the proof is in pgdump-format.md, F):
+Four conditions, all of them needed:
 
 1. a page range holds as many rows as were copied then, and none whose inserting transaction the
    earlier snapshot cannot have seen: so they are the very same rows in the very same places;

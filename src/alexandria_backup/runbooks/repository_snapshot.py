@@ -75,7 +75,8 @@ class RepositorySnapshotState(RunState):
     objection: str | None = None
     tables: int = 0
     rows: int = 0
-    #: COPY text that was read, and bytes that had to be stored for it.
+    #: COPY text of frames that was read, and bytes that had to be stored for it. The base archive
+    #: is in neither: it is dumped each time.
     read_bytes: int = 0
     new_bytes: int = 0
     #: Of all objects that the snapshot needs.
@@ -175,9 +176,10 @@ class CopyOut:
 
     def explain(self, state: RepositorySnapshotState) -> Explanation:
         """Say what the paper recipe would do."""
+        since = f"what has changed in `{state.database}` since `{state.reference}`"
+        what = since if state.reference else f"all of `{state.database}`"
         return Explanation(
-            sentence=f"copy `{state.database}` into `{state.store}`, what has changed since "
-            f"{state.reference or 'nothing: everything'}",
+            sentence=f"copy {what} into `{state.store}`",
             commands=(f"pg_dump --format=custom --compress=9 --dbname={state.database}",),
         )
 
