@@ -7,7 +7,7 @@ does.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -21,19 +21,17 @@ from alexandria_backup.copying.base_archive import (
     refuse_rows_of,
 )
 from alexandria_backup.copying.copy_out import (
-    CopiedFrame,
     OpenShelf,
     WorkerSetup,
-    copy_task,
-    count_task,
     process_workers,
     thread_workers,
 )
-from alexandria_backup.copying.frames import FrameToRead, TableFrames, read_frame
+from alexandria_backup.copying.decided import DecidedFrames, decide_frames
+from alexandria_backup.copying.frames import TableFrames
 from alexandria_backup.copying.plan import USUAL, Framing, PlannedTable, plan_tables
 from alexandria_backup.copying.takeover import Now, Reference, objection_to_all
 from alexandria_backup.errors import StatementFailed
-from alexandria_backup.events import Emit, Event, Progress
+from alexandria_backup.events import Emit, Event
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess
 from alexandria_backup.postgres.connect import Session, Timeouts, connect
 from alexandria_backup.postgres.dsn import Dsn
@@ -45,7 +43,6 @@ from alexandria_backup.postgres.framing import (
     type_traits,
 )
 from alexandria_backup.postgres.markers import sees_marker, write_marker
-from alexandria_backup.postgres.page_ranges import PageRange, RangeCount
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.manifest_parts import (
     FramePart,
@@ -129,7 +126,6 @@ class _Coordinator:
         self._cluster_digest = self._digest(
             {**self._cluster, "system_identifier": server_facts(leader).system_identifier}
         )
-        self._read_bytes = self._new_bytes = 0
         self._reading = True
         #: Those of which anything was read.
         self.tables_read: list[Framable] = []
@@ -152,9 +148,10 @@ class _Coordinator:
             thread_workers(setup, request.jobs) as threads,
             self._dumping(tables) as base,
         ):
-            decided = self._decide(threads, tables)
-            with self._readers(setup, threads, tables, decided) as readers:
-                parts = self._read(readers, tables, decided, base)
+            decided = decide_frames(tables, threads, request.objection_to_part, request.emit)
+            self.tables_read = decided.tables_to_read
+            with self._readers(setup, threads, decided) as readers:
+                read = decided.read(readers, stored=self._stored(base), emit=request.emit)
             self._reading = False
             dumped = base.result()
         refuse_rows_of(dumped, {table.plan.table.oid for table in tables})
@@ -169,9 +166,9 @@ class _Coordinator:
                 cluster=self._cluster_digest,
             ),
             base=dumped,
-            tables=parts,
-            read_bytes=self._read_bytes,
-            new_bytes=self._new_bytes,
+            tables=read.tables,
+            read_bytes=read.read_bytes,
+            new_bytes=read.new_bytes,
             objection=objection,
         )
 
@@ -241,93 +238,24 @@ class _Coordinator:
         if not self._reading:
             self._request.emit(event)
 
-    def _decide(
-        self, threads: Executor, tables: Sequence[TableFrames]
-    ) -> list[list[FramePart | FrameToRead]]:
-        orders = [order for table in tables for order in table.count_orders()]
-        waiting = [(order, threads.submit(count_task, order)) for order in orders]
-        counts: dict[tuple[str, str], dict[PageRange, RangeCount]] = {}
-        for number, (order, future) in enumerate(waiting):
-            found = dict(zip(order.ranges, future.result(), strict=True))
-            counts.setdefault((order.schema, order.name), {}).update(found)
-            self._tell("compare frames", number + 1, len(orders), "orders")
-        return [
-            table.decide(
-                counts.get((table.plan.table.schema, table.plan.table.name), {}),
-                self._request.objection_to_part,
-            )
-            for table in tables
-        ]
+    def _stored(self, base: Future[BaseArchive]) -> Callable[[TableFrames, FramePart], None]:
+        def tell(table: TableFrames, frame: FramePart) -> None:
+            self._request.stored(table, frame)
+            if base.done():
+                # Where the base archive has failed, nobody needs the rest of the frames.
+                base.result()
+
+        return tell
 
     @contextmanager
     def _readers(
-        self,
-        setup: WorkerSetup,
-        threads: Executor,
-        tables: Sequence[TableFrames],
-        decided: Sequence[Sequence[FramePart | FrameToRead]],
+        self, setup: WorkerSetup, threads: Executor, decided: DecidedFrames
     ) -> Iterator[Executor]:
-        if _bytes_to_read(tables, decided) <= _PROCESSES_ABOVE_BYTES or self._request.jobs == 1:
+        if decided.bytes_to_read <= _PROCESSES_ABOVE_BYTES or self._request.jobs == 1:
             yield threads
             return
         with process_workers(setup, self._request.jobs) as processes:
             yield processes
-
-    def _read(
-        self,
-        readers: Executor,
-        tables: Sequence[TableFrames],
-        decided: Sequence[Sequence[FramePart | FrameToRead]],
-        base: Future[BaseArchive],
-    ) -> tuple[TablePart, ...]:
-        total = _bytes_to_read(tables, decided)
-        self.tables_read = [
-            table.plan.table
-            for table, frames in zip(tables, decided, strict=True)
-            if any(isinstance(frame, FrameToRead) for frame in frames)
-        ]
-        orders: dict[Future[CopiedFrame], tuple[int, int]] = {}
-        for t, frames in enumerate(decided):
-            for f, frame in enumerate(frames):
-                if isinstance(frame, FrameToRead):
-                    order = tables[t].copy_order(frame)
-                    orders[readers.submit(copy_task, order)] = (t, f)
-        done: list[list[FramePart | None]] = [
-            [frame if isinstance(frame, FramePart) else None for frame in frames]
-            for frames in decided
-        ]
-        read_so_far = 0
-        for future in as_completed(orders):
-            t, f = orders[future]
-            copied, to_read = future.result(), decided[t][f]
-            assert isinstance(to_read, FrameToRead)  # noqa: S101 - only these were ordered
-            frame = done[t][f] = read_frame(to_read, copied)
-            self._request.stored(tables[t], frame)
-            self._read_bytes += copied.raw_bytes
-            self._new_bytes += copied.new_bytes
-            read_so_far += tables[t].plan.frame_bytes
-            self._tell("copy out", min(read_so_far, total), total, "bytes")
-            if base.done():
-                base.result()
-        return tuple(
-            table.part([frame for frame in frames if frame is not None])
-            for table, frames in zip(tables, done, strict=True)
-        )
-
-    def _tell(self, work: str, done: int, total: int, unit: str) -> None:
-        self._request.emit(Progress(work=work, done=done, total=total, unit=unit))
-
-
-def _bytes_to_read(
-    tables: Sequence[TableFrames], decided: Sequence[Sequence[FramePart | FrameToRead]]
-) -> int:
-    """Estimate from what the rows take on the server."""
-    return sum(
-        table.plan.frame_bytes
-        for table, frames in zip(tables, decided, strict=True)
-        for frame in frames
-        if isinstance(frame, FrameToRead)
-    )
 
 
 def _write_marker(request: CopyRequest) -> str | None:

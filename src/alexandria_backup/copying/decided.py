@@ -1,0 +1,107 @@
+"""All frames of a database: deciding which are taken over, and reading the others, in any order."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass
+
+from alexandria_backup.copying.copy_out import CopiedFrame, copy_task, count_task
+from alexandria_backup.copying.frames import FrameToRead, TableFrames, read_frame
+from alexandria_backup.events import Emit, Progress
+from alexandria_backup.postgres.framing import Framable
+from alexandria_backup.postgres.page_ranges import PageRange, RangeCount
+from alexandria_backup.repository.manifest_parts import FramePart, StoredPart, TablePart
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadFrames:
+    """What came of reading."""
+
+    tables: tuple[TablePart, ...]
+    #: COPY text that was read, and bytes that had to be stored for it.
+    read_bytes: int
+    new_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecidedFrames:
+    """The frames of all tables, each taken over or to be read."""
+
+    tables: Sequence[TableFrames]
+    #: Those of each table, in the order of its pages.
+    frames: Sequence[Sequence[FramePart | FrameToRead]]
+
+    @property
+    def bytes_to_read(self) -> int:
+        """An estimate, from what the rows take on the server."""
+        return sum(
+            table.plan.frame_bytes
+            for table, frames in zip(self.tables, self.frames, strict=True)
+            for frame in frames
+            if isinstance(frame, FrameToRead)
+        )
+
+    @property
+    def tables_to_read(self) -> list[Framable]:
+        """Those of which anything is read."""
+        return [
+            table.plan.table
+            for table, frames in zip(self.tables, self.frames, strict=True)
+            if any(isinstance(frame, FrameToRead) for frame in frames)
+        ]
+
+    def read(
+        self, readers: Executor, *, stored: Callable[[TableFrames, FramePart], None], emit: Emit
+    ) -> ReadFrames:
+        """Read what is to be read; `stored` is told of each frame, and may end it by raising.
+
+        Raises what `copy_task` raises.
+        """
+        orders: dict[Future[CopiedFrame], tuple[int, int, FrameToRead]] = {}
+        for t, frames in enumerate(self.frames):
+            for f, frame in enumerate(frames):
+                if isinstance(frame, FrameToRead):
+                    order = self.tables[t].copy_order(frame)
+                    orders[readers.submit(copy_task, order)] = (t, f, frame)
+        done: list[list[FramePart | None]] = [
+            [frame if isinstance(frame, FramePart) else None for frame in frames]
+            for frames in self.frames
+        ]
+        total = self.bytes_to_read
+        read_bytes = new_bytes = estimate = 0
+        for future in as_completed(orders):
+            t, f, to_read = orders[future]
+            copied = future.result()
+            part = done[t][f] = read_frame(to_read, copied)
+            stored(self.tables[t], part)
+            read_bytes += copied.raw_bytes
+            new_bytes += copied.new_bytes
+            estimate += self.tables[t].plan.frame_bytes
+            emit(Progress(work="copy out", done=min(estimate, total), total=total, unit="bytes"))
+        tables = tuple(
+            table.part([frame for frame in frames if frame is not None])
+            for table, frames in zip(self.tables, done, strict=True)
+        )
+        return ReadFrames(tables=tables, read_bytes=read_bytes, new_bytes=new_bytes)
+
+
+def decide_frames(
+    tables: Sequence[TableFrames],
+    counters: Executor,
+    objection_to_part: Callable[[StoredPart], str | None],
+    emit: Emit,
+) -> DecidedFrames:
+    """Count what may be taken over, and decide on each frame; raises what `count_task` raises."""
+    orders = [order for table in tables for order in table.count_orders()]
+    waiting = [(order, counters.submit(count_task, order)) for order in orders]
+    counts: dict[tuple[str, str], dict[PageRange, RangeCount]] = {}
+    for number, (order, future) in enumerate(waiting, start=1):
+        found = dict(zip(order.ranges, future.result(), strict=True))
+        counts.setdefault((order.schema, order.name), {}).update(found)
+        emit(Progress(work="compare frames", done=number, total=len(orders), unit="orders"))
+    frames = [
+        table.decide(
+            counts.get((table.plan.table.schema, table.plan.table.name), {}), objection_to_part
+        )
+        for table in tables
+    ]
+    return DecidedFrames(tables=tables, frames=frames)
