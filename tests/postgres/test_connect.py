@@ -371,3 +371,27 @@ def pgbouncer(server18: EmbeddedServer) -> Iterator[Callable[[str], str]]:
 def test_pgbouncer_is_refused(pgbouncer: Callable[[str], str], more: str) -> None:
     with pytest.raises(PoolerRefused, match="pooler"):
         connect(Dsn.parse(Secret(pgbouncer(more))), purpose="test")
+
+
+def test_while_the_server_thinks_other_threads_go_on(session: Session) -> None:
+    """With Python's global lock held, no lease would be renewed, and no Ctrl-C heard."""
+    marks: list[float] = []
+    over = threading.Event()
+
+    def live() -> None:
+        while not over.wait(0.01):
+            marks.append(time.monotonic())
+
+    other = threading.Thread(target=live)
+    other.start()
+    try:
+        begun = time.monotonic()
+        query = "COPY (SELECT pg_sleep(0.5) FROM generate_series(1, 2)) TO STDOUT"
+        assert b"".join(session.copy_out_batches(query, batch_bytes=100)) == b"\n\n"
+        assert list(session.copy_out_values("SELECT pg_sleep(0.5)::text::bytea")) == [[b""]]
+        ended = time.monotonic()
+    finally:
+        over.set()
+        other.join()
+    # However slow the machine is: only a thread that was kept out has no mark at all.
+    assert len([mark for mark in marks if begun < mark < ended]) > 3

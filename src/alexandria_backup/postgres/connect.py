@@ -22,6 +22,7 @@ from alexandria_backup.errors import DsnInvalid, PoolerRefused, StatementFailed
 from alexandria_backup.postgres.copied_values import copied_values
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.identifiers import quote_literal
+from alexandria_backup.postgres.libpq_waits import await_input, next_result, send_query
 from alexandria_backup.postgres.queries import load
 from alexandria_backup.postgres.server_errors import (
     POOLER_HINT,
@@ -184,31 +185,36 @@ class Session:
     @contextmanager
     def raw_copy_out(
         self, statement: str
-    ) -> Iterator[tuple[Callable[[int], tuple[int, memoryview]], Callable[[], int]]]:
+    ) -> Iterator[tuple[Callable[[], tuple[int, memoryview]], Callable[[], int]]]:
         """Run `COPY … TO STDOUT` in libpq's own terms; for this room alone.
 
-        Gives what returns size and bytes of the next row (a size below 1 is the end), and what
+        Gives what returns size and bytes of the next row (a size below 0 is the end), and what
         returns the number of rows once the end has come.
         """
         pgconn = self._connection.pgconn
 
+        def next_row() -> tuple[int, memoryview]:
+            while (found := pgconn.get_copy_data(1))[0] == 0:
+                await_input(pgconn)
+            return found
+
         def ended() -> int:
-            result = pgconn.get_result()
+            result = next_result(pgconn)
             if result is None or result.status != ExecStatus.COMMAND_OK:
                 raise _copy_failure(result)
-            while pgconn.get_result() is not None:
+            while next_result(pgconn) is not None:
                 pass
             return int(result.command_tuples or 0)
 
         try:
             with self._translated():
-                pgconn.send_query(statement.encode())
-                begun = pgconn.get_result()
+                send_query(pgconn, statement)
+                begun = next_result(pgconn)
                 if begun is None or begun.status != ExecStatus.COPY_OUT:
-                    while pgconn.get_result() is not None:
+                    while next_result(pgconn) is not None:
                         pass
                     raise _copy_failure(begun)
-                yield pgconn.get_copy_data, ended
+                yield next_row, ended
         except BaseException:
             if self._connection.info.transaction_status is TransactionStatus.ACTIVE:
                 self.close()
@@ -300,8 +306,8 @@ class CopyOut:
         room = self._batch_bytes
         with self._session.raw_copy_out(self._statement) as (next_row, ended):
             while True:
-                size, row = next_row(0)
-                if size <= 0:
+                size, row = next_row()
+                if size < 0:
                     break
                 self.messages += 1
                 if size >= room:

@@ -4,7 +4,6 @@ The format is that of PostgreSQL's documentation of COPY, "Binary Format". The s
 message per row, the first with the header before it, and a trailer.
 """
 
-import select
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,6 +11,8 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 from psycopg.pq.abc import PGconn
+
+from alexandria_backup.postgres.libpq_waits import await_input, next_result, send_query
 
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
 #: Signature, flags, length of an extension, which no version has.
@@ -28,9 +29,7 @@ def copied_values(connection: PGconn, query: str) -> Iterator[list[bytes]]:
     The connection can do nothing else until the iterator is exhausted or closed; closing it early
     cancels the query. Raises psycopg's errors.
     """
-    connection.send_query(f"COPY ({query}) TO STDOUT (FORMAT binary)".encode())
-    while connection.flush():
-        select.select([], [connection.socket], [])
+    send_query(connection, f"COPY ({query}) TO STDOUT (FORMAT binary)")
     finished = False
     try:
         _expect(connection, pq.ExecStatus.COPY_OUT)
@@ -63,13 +62,11 @@ def _values(connection: PGconn) -> Iterator[list[bytes]]:
         if length < 0:
             yield rows
             return
-        # Waits where Ctrl-C is heard.
-        select.select([connection.socket], [], [])
-        connection.consume_input()
+        await_input(connection)
 
 
 def _expect(connection: PGconn, status: pq.ExecStatus) -> None:
-    result = connection.get_result()
+    result = next_result(connection)
     if result is None:
         raise psycopg.OperationalError(connection.get_error_message())
     if result.status != status:
@@ -78,7 +75,7 @@ def _expect(connection: PGconn, status: pq.ExecStatus) -> None:
 
 def _settle(connection: PGconn) -> None:
     """Take what is left of the query, so that the next one can be sent."""
-    while (result := connection.get_result()) is not None:
+    while (result := next_result(connection)) is not None:
         if result.status == pq.ExecStatus.COPY_OUT:
             while connection.get_copy_data(0)[0] > 0:
                 pass
