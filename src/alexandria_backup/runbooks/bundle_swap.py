@@ -9,7 +9,6 @@ from typing import ClassVar, Generic, TypeVar
 
 from alexandria_backup.errors import ProofFailed, StorageError
 from alexandria_backup.events import Emit, Note
-from alexandria_backup.platforms.platform import StopRecord
 from alexandria_backup.runbooks.bundle_state import Root, SwapState
 from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.switch_application import Application
@@ -65,7 +64,7 @@ class StopNode(Generic[S]):
 
     def undo(self, state: S) -> S:
         """Start it again."""
-        _start(self.application, state)
+        self.application.start(state.stopped, state.run)
         return state
 
 
@@ -125,7 +124,7 @@ class StartNode(Generic[S]):
 
     def do(self, state: S) -> Done[S]:
         """Start it and wait for `/ready`."""
-        _start(self.application, state)
+        self.application.start(state.stopped, state.run)
         probe = self.application.probe
         if probe is None:
             self.emit(Note(message="`[application] url` is not set, so `/ready` was not asked"))
@@ -137,13 +136,6 @@ class StartNode(Generic[S]):
         """Stop it, so that the paths can be exchanged back."""
         self.application.platform.stop()
         return state
-
-
-def _start(application: Application, state: SwapState) -> None:
-    platform = application.platform
-    platform.start(
-        state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
-    )
 
 
 def _exchange(root: Root) -> None:

@@ -34,6 +34,22 @@ class Application:
     #: How long to wait for `/ready`, in seconds.
     patience_s: float
 
+    def start(self, stopped: StopRecord | None, run: str) -> None:
+        """Start what a run has stopped, or whatever there is where it noted nothing.
+
+        Raises PlatformRefused where the settings name another platform than stopped it.
+        """
+        name = self.platform.name
+        record = stopped or StopRecord(platform=name, was_running=None, stopped=True)
+        if record.platform != name:
+            raise PlatformRefused(
+                f"the application was stopped on `{record.platform}`, "
+                f"and the settings say that `{name}` runs it",
+                hint=f"ALEXANDRIA_APPLICATION__PLATFORM={record.platform} "
+                f"alexandria run resume {run}",
+            )
+        self.platform.start(record)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StopApplication(Generic[S]):
@@ -60,22 +76,8 @@ class StopApplication(Generic[S]):
 
     def undo(self, state: S) -> S:
         """Start it again."""
-        _start(self.application, state)
+        self.application.start(state.stopped, state.run)
         return state
-
-
-def _start(application: Application, state: SwitchState) -> None:
-    """Start what was stopped; refuses where the settings name another platform than stopped it."""
-    platform = application.platform
-    record = state.stopped or StopRecord(platform=platform.name, was_running=None, stopped=True)
-    if record.platform != platform.name:
-        raise PlatformRefused(
-            f"the application was stopped on `{record.platform}`, "
-            f"and the settings say that `{platform.name}` runs it",
-            hint=f"ALEXANDRIA_APPLICATION__PLATFORM={record.platform} "
-            f"alexandria run resume {state.run}",
-        )
-    platform.start(record)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ class StartApplication(Generic[S]):
         """Start it, wait for `/ready`, compare `/license`, run the checks, read the log."""
         self._refuse_superseded(state)
         began = datetime.now(UTC)
-        _start(self.application, state)
+        self.application.start(state.stopped, state.run)
         warnings, result = self._serves(state)
         warnings += (*self._failed_checks(state), *self._doubts(began))
         for warning in warnings:
