@@ -3,19 +3,17 @@
 A restore declares so, in the schema `alexandria_backup` of the database that it has made; a
 rollback, too. An anchor names the history that it was taken in. So rows that a declared restore
 gave up are told apart from rows that were taken away; a way that nobody has declared is a `fork`.
+Without that schema everything works, and then every way back is a finding.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from alexandria_backup.audit.anchor import WHOLE_TABLE
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.queries import load
-
-#: Made on first use; everything works without it, and then every way back is a finding.
-SCHEMA: Final = "alexandria_backup"
 
 
 @dataclass(frozen=True, kw_only=True)

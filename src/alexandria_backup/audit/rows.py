@@ -208,11 +208,6 @@ def live_blocks(session: Session, layout: Layout, *, where: str = "") -> Iterato
     yield block
 
 
-def by_server(session: Session, layout: Layout) -> bool:
-    """Tell whether the server can put the rows together."""
-    return _canonical_statement(session.server_version, layout) is not None
-
-
 def _canonical_statement(server_version: int, layout: Layout) -> str | None:
     """Return the query of one value per row, or None where this server or a type cannot do it."""
     parts = []

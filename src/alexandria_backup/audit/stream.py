@@ -13,7 +13,7 @@ from alexandria_backup.archive.copy_text import fields
 from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.discovery import AuditTable, discover_in_columns
-from alexandria_backup.audit.incarnation import SCHEMA, histories_of
+from alexandria_backup.audit.incarnation import histories_of
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.report import AuditReport
@@ -26,6 +26,7 @@ from alexandria_backup.audit.retirement import (
 )
 from alexandria_backup.audit.rows import Layout, RowReader
 from alexandria_backup.errors import AuditUnverified
+from alexandria_backup.postgres.markers import SCHEMA
 
 #: Takes rows of COPY text, some at a time, each without its line feed.
 Sink = Callable[[Sequence[bytes]], None]

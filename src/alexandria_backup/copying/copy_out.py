@@ -28,6 +28,7 @@ from alexandria_backup.postgres.page_ranges import (
     copy_range_statement,
     count_ranges,
 )
+from alexandria_backup.postgres.sqlstates import LOCK_NOT_AVAILABLE
 from alexandria_backup.repository.manifest_parts import StoredPart
 from alexandria_backup.repository.objects import ObjectShelf
 from alexandria_backup.secret import Secret
@@ -35,7 +36,6 @@ from alexandria_backup.secret import Secret
 #: Opens a shelf of the worker's own; picklable.
 OpenShelf = Callable[[], ObjectShelf]
 
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 #: COPY text that one object holds; a longer row is cut, as objects know nothing of rows.
 PART_BYTES: Final = 16 * 1024 * 1024
 
@@ -143,7 +143,7 @@ class Worker:
                 f"LOCK TABLE ONLY {quote_qualified(schema, name)} IN ACCESS SHARE MODE NOWAIT"
             )
         except StatementFailed as error:
-            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+            if error.sqlstate != LOCK_NOT_AVAILABLE:
                 raise
             raise StatementFailed(
                 f"another session waits for a lock on `{schema}.{name}`; the snapshot gives way",

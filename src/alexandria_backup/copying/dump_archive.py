@@ -14,9 +14,6 @@ from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.sealing.digests import Sha256Tee
 from alexandria_backup.storage.store import ObjectStore
 
-#: The options of the paper recipe.
-PAPER_OPTIONS = ("--format=custom", "--compress=9")
-
 
 @dataclass(frozen=True, kw_only=True)
 class StoredArchive:

@@ -55,11 +55,6 @@ class ClientTools:
         return self.bin_dir / "pg_restore"
 
     @property
-    def psql(self) -> Path:
-        """The interactive terminal; may be missing."""
-        return self.bin_dir / "psql"
-
-    @property
     def pg_dumpall(self) -> Path:
         """The program that dumps roles; may be missing."""
         return self.bin_dir / "pg_dumpall"

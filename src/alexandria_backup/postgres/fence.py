@@ -12,11 +12,11 @@ from alexandria_backup.postgres.activity import SessionFacts, other_sessions, te
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier
+from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE
 
 _PAUSE = 0.05
 #: A login that was let in just before the fence shows itself a moment later: look again.
 _QUIET_LOOKS = 2
-_INSUFFICIENT_PRIVILEGE = "42501"
 
 
 def fence(maintenance: Session, database: str, *, patience: float) -> None:
@@ -64,7 +64,7 @@ def _end(maintenance: Session, found: SessionFacts) -> None:
         terminate(maintenance, found.pid)
     except StatementFailed as error:
         # Its role may have changed since it was listed; the deadline then speaks for it.
-        if error.sqlstate != _INSUFFICIENT_PRIVILEGE:
+        if error.sqlstate != INSUFFICIENT_PRIVILEGE:
             raise
 
 

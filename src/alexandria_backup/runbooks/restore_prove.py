@@ -1,7 +1,7 @@
 """The step of a restore that compares the replacement with the archive, before it is swapped in."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from alexandria_backup.copying.proof import prove_catalogue, prove_tables
 from alexandria_backup.errors import DatabaseUnreachable, ProofFailed, StatementFailed
@@ -9,13 +9,11 @@ from alexandria_backup.events import Warned
 from alexandria_backup.postgres.catalog import sequences_behind, tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_qualified
+from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE
 from alexandria_backup.runbooks.chain_reader import chain_seen
 from alexandria_backup.runbooks.restore_prepare import RestoreParts
 from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source
 from alexandria_backup.runbooks.step import Done, Explanation
-
-_INSUFFICIENT_PRIVILEGE: Final = "42501"
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +117,7 @@ class Prove:
             with servers.as_application(state.shadow) as shadow:
                 lost = today - _readable(shadow)
         except StatementFailed as error:
-            if error.sqlstate != _LOCK_NOT_AVAILABLE:
+            if error.sqlstate != LOCK_NOT_AVAILABLE:
                 raise
             return (f"what the application's role may read: {error.message}",)
         except DatabaseUnreachable as error:
@@ -144,7 +142,7 @@ def _readable(session: Session) -> set[str]:
         try:
             session.one(f"SELECT 1 FROM {source} LIMIT 1")  # noqa: S608 - quoted
         except StatementFailed as error:
-            if error.sqlstate != _INSUFFICIENT_PRIVILEGE:
+            if error.sqlstate != INSUFFICIENT_PRIVILEGE:
                 raise
             continue
         found.add(f"{table.schema}.{table.name}")

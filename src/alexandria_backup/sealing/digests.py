@@ -6,8 +6,6 @@ from typing import Final
 
 from blake3 import blake3
 
-#: Bytes of the key of a keyed digest.
-KEY_BYTES: Final = 32
 #: Of the 64 hex digits of a keyed digest, how many name its key.
 _KEY_ID_DIGITS: Final = 8
 _KEY_ID_CONTEXT: Final = "alexandria-backup 2026-11-25 id of a digest key"
