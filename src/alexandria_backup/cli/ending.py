@@ -2,7 +2,7 @@
 
 from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.runbooks.procedure import RunSummary
-from alexandria_backup.runbooks.repository_snapshot import RepositorySnapshotState
+from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.snapshot import SnapshotState
 from alexandria_backup.runbooks.step import RunState

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from alexandria_backup.cli.amounts import amount, duration
 from alexandria_backup.runbooks.procedure import PlannedStep, RunSummary
-from alexandria_backup.runbooks.repository_snapshot import RepositorySnapshotState
+from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.rollback import RollbackState
 from alexandria_backup.runbooks.snapshot import SnapshotState

@@ -4,22 +4,17 @@ The manifest is written last and makes it a snapshot. What was stored by an atte
 so far is written down as partials, and the next one reuses it.
 """
 
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
-from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.copying.base_archive import dump_role_statements
 from alexandria_backup.copying.copy_out import OpenShelf
-from alexandria_backup.copying.frames import TableFrames
 from alexandria_backup.copying.plan import Framing
 from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest, copy_database
 from alexandria_backup.copying.takeover import Reference
 from alexandria_backup.errors import (
-    AlexandriaError,
     ClientToolFailed,
     ClientToolsMissing,
     SnapshotMissing,
@@ -33,8 +28,6 @@ from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.layout import new_snapshot_id
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
-    FramePart,
-    SnapshotKind,
     StoredPart,
     TablePart,
 )
@@ -43,49 +36,15 @@ from alexandria_backup.repository.snapshots import stored_bytes
 from alexandria_backup.repository.writing import SnapshotWriting, writing
 from alexandria_backup.runbooks import prechecks
 from alexandria_backup.runbooks.anchors import appended_since
-from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
+from alexandria_backup.runbooks.chain_reader import ChainReader, chain_seen
 from alexandria_backup.runbooks.description import Occasion, describe_copied
+from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.snapshot_harvest import Harvest
 from alexandria_backup.runbooks.snapshot_reuse import Objections, known_parts, newest_reference
-from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, RunState
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook
 
 NAME: Final = "repository-snapshot"
-#: Seconds after which what was stored is written down.
-_PARTIAL_AFTER_S: Final = 20.0
-
-
-class RepositorySnapshotState(RunState):
-    """The state of a snapshot into a repository."""
-
-    database: str
-    application: str
-    kind: SnapshotKind
-    note: str | None = None
-    #: Read everything, and store it anew.
-    full: bool = False
-    #: The repository's place.
-    store: str
-    #: Whether the schema of markers may be made; None to leave things as they are.
-    own_schema: bool | None = None
-    snapshot: str = ""
-    #: By the database server's clock.
-    created: datetime | None = None
-    #: The earlier snapshot that frames are taken over from, and why none could be.
-    reference: str | None = None
-    objection: str | None = None
-    tables: int = 0
-    rows: int = 0
-    #: COPY text of frames that was read, and bytes that had to be stored for it. The base archive
-    #: is in neither: it is dumped each time.
-    read_bytes: int = 0
-    new_bytes: int = 0
-    #: Of all objects that the snapshot needs.
-    bytes: int = 0
-    frames_read: int = 0
-    frames_taken: int = 0
-    #: The ledger's head afterwards: whoever keeps it elsewhere sees when entries vanish.
-    head: str | None = None
-    chain: ChainSeen | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +149,7 @@ class CopyOut:
             return Done(state, f"`{state.snapshot}` is there already")
         self._make_schema(state)
         with writing(repository, state.run) as work:
-            harvest = _Harvest(work)
+            harvest = Harvest(work)
             try:
                 manifest, copied = self._copy(state, work, harvest)
                 committed = work.commit(manifest)
@@ -219,7 +178,7 @@ class CopyOut:
                 create_markers(session)
 
     def _copy(
-        self, state: RepositorySnapshotState, work: SnapshotWriting, harvest: "_Harvest"
+        self, state: RepositorySnapshotState, work: SnapshotWriting, harvest: Harvest
     ) -> tuple[Manifest, CopiedDatabase]:
         parts = self.parts
         reference = self._reference(state)
@@ -271,7 +230,7 @@ class CopyOut:
     def _look(
         self,
         session: Session,
-        harvest: "_Harvest",
+        harvest: Harvest,
         reference: Manifest | None,
         tables: Sequence[TablePart],
     ) -> None:
@@ -282,7 +241,7 @@ class CopyOut:
         harvest.report = chain.within(session, self.parts.emit, appended)
 
     def _roles(
-        self, tools: ClientTools, open_shelf: OpenShelf, harvest: "_Harvest"
+        self, tools: ClientTools, open_shelf: OpenShelf, harvest: Harvest
     ) -> tuple[StoredPart, ...]:
         try:
             return dump_role_statements(
@@ -294,32 +253,6 @@ class CopyOut:
             return ()
 
 
-class _Harvest:
-    """What an attempt has gathered so far; what it stored is written down from time to time."""
-
-    def __init__(self, work: SnapshotWriting) -> None:
-        self._work = work
-        self._waiting: list[StoredPart] = []
-        self._written = time.monotonic()
-        self.report: AuditReport | None = None
-        self.warnings: list[str] = []
-
-    def add(self, _table: TableFrames, frame: FramePart) -> None:
-        """Take note of a frame that was stored."""
-        self._waiting += frame.parts
-        if time.monotonic() - self._written >= _PARTIAL_AFTER_S:
-            self._write()
-
-    def write_quietly(self) -> None:
-        """Write down what is left, on the way out of a failure that matters more."""
-        with suppress(AlexandriaError):
-            self._write()
-
-    def _write(self) -> None:
-        self._work.partials.write(self._waiting)
-        self._waiting, self._written = [], time.monotonic()
-
-
 def _is_committed(repository: Repository, state: RepositorySnapshotState) -> bool:
     """Tell whether an attempt before a crash got as far as the manifest."""
     try:
@@ -329,7 +262,7 @@ def _is_committed(repository: Repository, state: RepositorySnapshotState) -> boo
 
 
 def _told(
-    state: RepositorySnapshotState, manifest: Manifest, copied: CopiedDatabase, harvest: _Harvest
+    state: RepositorySnapshotState, manifest: Manifest, copied: CopiedDatabase, harvest: Harvest
 ) -> RepositorySnapshotState:
     frames = [f for t in manifest.tables if t.framed for f in t.framed.frames]
     read = sum(frame.taken_from is None for frame in frames)

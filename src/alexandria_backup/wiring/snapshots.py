@@ -16,12 +16,13 @@ from alexandria_backup.repository.file_snapshots import ARCHIVE_SUFFIX
 from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.manifest_parts import SnapshotKind, StoredPart
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
-from alexandria_backup.runbooks import repository_snapshot as copying
+from alexandria_backup.runbooks import repository_snapshot
 from alexandria_backup.runbooks import snapshot as snapshotting
 from alexandria_backup.runbooks.deep_verify import verify_deep
 from alexandria_backup.runbooks.export import Exported, ExportRequest, export_snapshot
 from alexandria_backup.runbooks.places import RepositoryPlace
 from alexandria_backup.runbooks.procedure import Procedure
+from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
@@ -40,7 +41,7 @@ class Snapshots:
     @property
     def rebuild(self) -> Mapping[str, Rebuild]:
         """How each runbook of this family is built from its journal."""
-        return {snapshotting.NAME: self._stopped, copying.NAME: self._stopped_copying}
+        return {snapshotting.NAME: self._stopped, repository_snapshot.NAME: self._stopped_copying}
 
     def needs_consent(self) -> bool:
         """Tell whether a snapshot would be cheaper with a schema that nobody has decided on."""
@@ -69,8 +70,8 @@ class Snapshots:
         repository = self.rooms.opened
         if file is None and repository is not None:
             setting = self.rooms.settings.database.own_schema
-            copy_state = copying.RepositorySnapshotState(
-                run=new_run(copying.NAME),
+            copy_state = RepositorySnapshotState(
+                run=new_run(repository_snapshot.NAME),
                 database=database or self.rooms.servers.database,
                 application=self.rooms.settings.application.name,
                 kind=kind,
@@ -163,14 +164,14 @@ class Snapshots:
         store = read_state(snapshotting.SnapshotState, last).store
         return Rebuilt(runbook=self._runbook(store))
 
-    def _copying(self) -> Runbook[copying.RepositorySnapshotState]:
+    def _copying(self) -> Runbook[RepositorySnapshotState]:
         rooms, repository = self.rooms, self.rooms.opened
         if repository is None:
             raise RepositoryInvalid(
                 "the repository is not there any more", hint="alexandria repository info"
             )
-        return copying.repository_snapshot_runbook(
-            copying.RepositorySnapshotParts(
+        return repository_snapshot.repository_snapshot_runbook(
+            repository_snapshot.RepositorySnapshotParts(
                 servers=rooms.servers,
                 repository=repository,
                 tools=rooms.tools,
@@ -186,8 +187,8 @@ class Snapshots:
             )
         )
 
-    def _stopped_copying(self, last: Transition) -> Rebuilt[copying.RepositorySnapshotState]:
-        read_state(copying.RepositorySnapshotState, last)
+    def _stopped_copying(self, last: Transition) -> Rebuilt[RepositorySnapshotState]:
+        read_state(RepositorySnapshotState, last)
         return Rebuilt(runbook=self._copying())
 
 
