@@ -10,7 +10,7 @@ from copying_support import DURABLE, Desk
 from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.markers import create_markers
+from alexandria_backup.postgres.marker_rows import create_markers
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from alexandria_backup.copying.take_snapshot import CopiedDatabase
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.markers import create_markers
+from alexandria_backup.postgres.marker_rows import create_markers
 from alexandria_backup.postgres.page_ranges import PageRange, copy_range_statement
 from alexandria_backup.repository.manifest_parts import TablePart
 

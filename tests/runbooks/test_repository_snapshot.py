@@ -22,7 +22,7 @@ from alexandria_backup.errors import StorageError
 from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.markers import create_markers
+from alexandria_backup.postgres.marker_rows import create_markers
 from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.sealing.signing import SigningKey
 

@@ -12,7 +12,7 @@ from wire_support import Statement, Wire, wired
 from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.markers import create_markers
+from alexandria_backup.postgres.marker_rows import create_markers
 
 NewSite = Callable[..., Site]
 

@@ -26,7 +26,7 @@ from alexandria_backup.audit.retirement import (
 )
 from alexandria_backup.audit.rows import Layout, RowReader
 from alexandria_backup.errors import AuditUnverified
-from alexandria_backup.postgres.markers import SCHEMA
+from alexandria_backup.postgres.marker_rows import SCHEMA
 
 #: Takes rows of COPY text, some at a time, each without its line feed.
 Sink = Callable[[Sequence[bytes]], None]

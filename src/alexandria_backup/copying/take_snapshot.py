@@ -42,7 +42,7 @@ from alexandria_backup.postgres.framing import (
     framable_tables,
     type_traits,
 )
-from alexandria_backup.postgres.markers import sees_marker, write_marker
+from alexandria_backup.postgres.marker_rows import sees_marker, write_marker
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.manifest_parts import (
     FramePart,

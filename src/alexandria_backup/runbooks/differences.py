@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from alexandria_backup.errors import ConnectionLost, StatementFailed
 from alexandria_backup.postgres.catalog import TableFacts, row_count, tables
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.markers import SCHEMA
+from alexandria_backup.postgres.marker_rows import SCHEMA
 from alexandria_backup.runbooks.restore_state import GivenUp
 
 #: Tables above this size are estimated: a person waits for the answer, and it is no proof.

@@ -23,7 +23,7 @@ from alexandria_backup.events import Emit, Note, Warned
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
-from alexandria_backup.postgres.markers import SCHEMA, create_markers, has_markers
+from alexandria_backup.postgres.marker_rows import SCHEMA, create_markers, has_markers
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.layout import new_snapshot_id
 from alexandria_backup.repository.manifest import Manifest

@@ -9,7 +9,7 @@ from alexandria_backup.archive.toc import Compression
 from alexandria_backup.copying.copy_out import OpenShelf
 from alexandria_backup.copying.plan import Framing
 from alexandria_backup.errors import RepositoryInvalid, UsageError
-from alexandria_backup.postgres.markers import has_markers
+from alexandria_backup.postgres.marker_rows import has_markers
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import ARCHIVE_SUFFIX

@@ -8,7 +8,7 @@ from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.exported_snapshot import exported_snapshot
-from alexandria_backup.postgres.markers import (
+from alexandria_backup.postgres.marker_rows import (
     create_markers,
     has_markers,
     sees_marker,

@@ -16,7 +16,7 @@ SCHEMA = "alexandria_backup"
 
 def has_markers(session: Session) -> bool:
     """Tell whether the schema is there: made once, with the operator's consent."""
-    return bool(session.value(load("markers")["exists"]))
+    return bool(session.value(load("marker_rows")["exists"]))
 
 
 def create_markers(session: Session) -> None:
@@ -24,22 +24,22 @@ def create_markers(session: Session) -> None:
 
     Raises StatementFailed where the role may not create one, or on a standby.
     """
-    session.execute(load("markers")["create"])
+    session.execute(load("marker_rows")["create"])
 
 
 def write_marker(session: Session) -> str | None:
     """Commit a new marker durably and return its nonce; None where none may be written."""
-    if not has_markers(session) or not session.value(load("markers")["may_write"]):
+    if not has_markers(session) or not session.value(load("marker_rows")["may_write"]):
         return None
     nonce = secrets.token_hex(16)
     with session.transaction():
         # Whatever the database's default: without the flush the row would prove nothing.
         session.execute("SET LOCAL synchronous_commit = on")
-        session.execute(load("markers")["forget_old"])
-        session.execute(load("markers")["write"], [nonce])
+        session.execute(load("marker_rows")["forget_old"])
+        session.execute(load("marker_rows")["write"], [nonce])
     return nonce
 
 
 def sees_marker(session: Session, nonce: str) -> bool:
     """Tell whether the session's snapshot sees the marker of this nonce."""
-    return has_markers(session) and bool(session.value(load("markers")["is_seen"], [nonce]))
+    return has_markers(session) and bool(session.value(load("marker_rows")["is_seen"], [nonce]))
