@@ -13,7 +13,8 @@ from alexandria_backup.repository.snapshots import RepositorySnapshots
 from alexandria_backup.runbooks.places import FilePlace, RepositoryPlace, SnapshotPlace
 from alexandria_backup.runbooks.verify import warn_of_newer
 from alexandria_backup.storage.locate import split_location
-from alexandria_backup.wiring.rooms import Rooms, open_retrying
+from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.stores import open_retrying
 
 
 @dataclass(frozen=True)

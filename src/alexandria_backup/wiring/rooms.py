@@ -12,7 +12,7 @@ from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import FoundDsn, find_dsn
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.events import Emit, Note, discard
+from alexandria_backup.events import Emit, Note
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
 from alexandria_backup.postgres.connect import Timeouts
@@ -26,9 +26,9 @@ from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 from alexandria_backup.settings.model import Settings
 from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.storage.locate import is_missing_folder, open_store
-from alexandria_backup.storage.retry import RetryingStore
 from alexandria_backup.storage.store import ObjectStore
 from alexandria_backup.wiring.outside import cluster, platform, secret_source, vault_source
+from alexandria_backup.wiring.stores import open_retrying
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,11 +206,6 @@ class Rooms:
     def tools(self, server_major: int) -> ClientTools:
         """Return PostgreSQL's programs for a server of this major version."""
         return find_client_tools(server_major, configured=self.settings.database.client_tools)
-
-
-def open_retrying(location: str, *, emit: Emit = discard) -> ObjectStore:
-    """Open the store at a path or URL; worker processes each need one of their own."""
-    return RetryingStore(open_store(location), emit=emit)
 
 
 def _qualified(table: str) -> tuple[str, str]:

@@ -1,21 +1,18 @@
 """Taking snapshots, looking at them, reading them back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from alexandria_backup.archive.toc import Compression
-from alexandria_backup.copying.copy_out import OpenShelf
 from alexandria_backup.copying.plan import Framing
 from alexandria_backup.errors import RepositoryInvalid, UsageError
 from alexandria_backup.postgres.marker_rows import has_markers
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import ARCHIVE_SUFFIX
-from alexandria_backup.repository.layout import object_name
-from alexandria_backup.repository.manifest_parts import SnapshotKind, StoredPart
-from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks import repository_snapshot
 from alexandria_backup.runbooks import snapshot as snapshotting
 from alexandria_backup.runbooks.deep_verify import verify_deep
@@ -27,8 +24,9 @@ from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
 from alexandria_backup.wiring.places import Places, target
-from alexandria_backup.wiring.rooms import Rooms, open_retrying
+from alexandria_backup.wiring.rooms import Rooms
 from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, new_run
+from alexandria_backup.wiring.stores import shelves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +175,7 @@ class Snapshots:
                 tools=rooms.tools,
                 chain=rooms.chain,
                 jobs=rooms.settings.database.jobs,
-                shelves=partial(_shelves, repository.store.url, repository.sealing),
+                shelves=partial(shelves, repository.store.url, repository.sealing),
                 framing=Framing(
                     above_bytes=rooms.settings.snapshot.framed_above,
                     most_pages=rooms.settings.snapshot.frame_pages,
@@ -190,17 +188,3 @@ class Snapshots:
     def _stopped_copying(self, last: Transition) -> Rebuilt[RepositorySnapshotState]:
         read_state(RepositorySnapshotState, last)
         return Rebuilt(runbook=self._copying())
-
-
-def _shelves(location: str, sealing: PartSealing, known: Sequence[StoredPart]) -> OpenShelf:
-    return partial(_open_shelf, location, sealing, tuple(known))
-
-
-def _open_shelf(location: str, sealing: PartSealing, known: tuple[StoredPart, ...]) -> ObjectShelf:
-    """Open a shelf: of a module, so that worker processes can be told to."""
-    return ObjectShelf(
-        open_retrying(location),
-        sealing,
-        present={object_name(part.object): part.bytes for part in known} if known else None,
-        known={part.raw_digest: part for part in known},
-    )
