@@ -6,7 +6,7 @@ does). pg_dump drops its own locks when it ends, long before the copying does.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from alexandria_backup.errors import StatementFailed
@@ -50,6 +50,10 @@ class ExportedSnapshot:
     locked: frozenset[int]
 
 
+class _TableWent(Exception):
+    """A table was dropped after the list of tables was read: the list is read anew."""
+
+
 def lsn_bytes(text: str) -> int:
     """Return an LSN such as `0/15D68C8` as a number; ValueError where it is none."""
     high, _, low = text.partition("/")
@@ -65,13 +69,17 @@ def exported_snapshot(session: Session) -> Iterator[ExportedSnapshot]:
     """
     for attempt in range(_ATTEMPTS):
         tables = session.all(load("snapshot")["lockable"])
-        with session.transaction(read_only=True, repeatable_read=True):
+        with (
+            suppress(_TableWent),
+            session.transaction(read_only=True, repeatable_read=True),
+        ):
             try:
                 _lock(session, [(schema, name) for _, schema, name in tables])
             except StatementFailed as error:
                 if error.sqlstate not in _UNDEFINED or attempt == _ATTEMPTS - 1:
                     raise
-                continue
+                # The transaction is broken: it must be rolled back, not left by its end.
+                raise _TableWent from error
             yield ExportedSnapshot(
                 id=session.value(load("snapshot")["export"]),
                 position=snapshot_position(session),
