@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from alexandria_backup.postgres.marker_rows import create_markers
 from alexandria_backup.storage import locate
 from alexandria_backup.storage.faults import Fault, FaultyStore, How, Verb
 from alexandria_backup.storage.retry import Patience
-from alexandria_backup.wiring import rooms
+from alexandria_backup.wiring import stores
 
 NewSite = Callable[..., Site]
 
@@ -271,13 +271,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def failing(faults: Sequence[Fault]) -> Iterator[None]:
-    """Let every store that the program opens have faults, below what tries again."""
+def failing(fault: Fault) -> Iterator[None]:
+    """Let every store that the program opens have a fault, below what tries again."""
+    opened: list[FaultyStore] = []
+
+    def open_faulty(*given: Any) -> FaultyStore:
+        opened.append(FaultyStore(locate.open_store(*given), [fault]))
+        return opened[-1]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            rooms, "open_store", lambda *given: FaultyStore(locate.open_store(*given), faults)
-        )
+        patch.setattr(stores, "open_store", open_faulty)
         yield
+    struck = [store for store in opened if store.calls[fault.verb] >= max(fault.call, 1)]
+    assert struck, "the fault never came"
 
 
 VERBS: tuple[Verb, ...] = ("put", "get", "list", "head", "delete")
@@ -288,7 +294,7 @@ VERBS: tuple[Verb, ...] = ("put", "get", "list", "head", "delete")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_store_that_stumbles_once_is_asked_again(saver: Site, verb: Verb, how: How) -> None:
     change(saver)
-    with failing([Fault(verb=verb, how=how, call=2)]):
+    with failing(Fault(verb=verb, how=how, call=2)):
         ended = saver.run("snapshot", "create")
     assert ended.returncode == 0, ended.stderr
     assert_whole(saver, snapshots(saver))
@@ -302,7 +308,7 @@ def test_a_store_that_keeps_failing_ends_the_snapshot(
 ) -> None:
     before = snapshots(saver)
     change(saver)
-    with failing([Fault(verb=verb, how=How.BEFORE, call=0, error=error)]):
+    with failing(Fault(verb=verb, how=How.BEFORE, call=0, error=error)):
         ended = saver.run("snapshot", "create")
     assert ended.returncode not in {0, 3}
     assert_failed_well(saver, ended, mentions="failed on purpose")
@@ -314,7 +320,7 @@ def test_a_store_that_keeps_failing_ends_the_snapshot(
 def test_answers_that_are_cut_short_are_not_believed(saver: Site, verb: Verb) -> None:
     before = snapshots(saver)
     change(saver)
-    with failing([Fault(verb=verb, how=How.SHORT, call=0)]):
+    with failing(Fault(verb=verb, how=How.SHORT, call=0)):
         saver.run("snapshot", "create")
     assert_whole(saver, before)
 
