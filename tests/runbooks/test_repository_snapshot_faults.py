@@ -95,13 +95,25 @@ def end_backend(site: Site, statement: Statement) -> None:
     assert site.value(ended, statement.pid, database="postgres") is True
 
 
-def cut_before(site: Site, wire: Wire, number: int) -> None:
+def created_while_cut(site: Site, number: int) -> None:
+    """Take a snapshot, and end the session of the n-th statement before it gets there."""
+
     def end_it(statement: Statement) -> None:
         if statement.number == number:
-            # A message of the server's comes only in one of the two cases.
-            statement.cut() if number % 2 else end_backend(site, statement)
+            # Only a backend that is ended sends a last message.
+            if number % 2:
+                statement.cut()
+            else:
+                end_backend(site, statement)
 
-    wire.before = end_it
+    with wired(site) as wire:
+        wire.before = end_it
+        ended = site.run("snapshot", "create")
+    # How many statements there are depends on what is read: one of the last may never come.
+    if len(wire.statements) >= number:
+        assert_failed_well(site, ended)
+    else:
+        assert ended.returncode == 0, ended.stderr
 
 
 def statements_of_one(site: Site) -> int:
@@ -116,10 +128,7 @@ def test_a_connection_cut_at_a_statement_hurts_nothing(saver: Site, eighth: int)
     change(saver)
     number = 1 + (2 * eighth + 1) * statements_of_one(saver) // 16
     change(saver)
-    with wired(saver) as wire:
-        cut_before(saver, wire, number)
-        ended = saver.run("snapshot", "create")
-    assert_failed_well(saver, ended)
+    created_while_cut(saver, number)
     assert_whole(saver, before)
 
 
@@ -129,11 +138,7 @@ def test_a_connection_cut_at_every_statement_hurts_nothing(saver: Site, remainde
     for number in range(remainder + 1, statements_of_one(saver) + 1, 8):
         before = snapshots(saver)
         change(saver)
-        with wired(saver) as wire:
-            cut_before(saver, wire, number)
-            ended = saver.run("snapshot", "create")
-        if number <= len(wire.statements):
-            assert_failed_well(saver, ended)
+        created_while_cut(saver, number)
         assert_whole(saver, before)
 
 
@@ -201,9 +206,7 @@ def test_a_table_made_after_the_locks_is_not_in_the_snapshot(saver: Site) -> Non
     ],
 )
 @pytest.mark.parametrize("moment", [AFTER_LOCKS, AT_FIRST_ROWS])
-def test_whoever_queues_for_a_lock_gets_it_and_is_named(
-    saver: Site, statement: str, moment: str
-) -> None:
+def test_whoever_queues_for_a_lock_gets_it(saver: Site, statement: str, moment: str) -> None:
     before = snapshots(saver)
     saver.sql("UPDATE track SET composer = 'somebody'")
     saver.sql("DELETE FROM playlist_track WHERE track_id %% 7 = 0")
@@ -218,9 +221,13 @@ def test_whoever_queues_for_a_lock_gets_it_and_is_named(
     ended = created_during(saver, moment, queue)
     queued.join(60)
     assert not queued.is_alive()
-    assert ended.returncode not in {0, 3}
-    assert_failed_well(saver, ended, mentions="lock")
-    assert "hint:" in ended.stderr
+    # Late in the run, all may have their locks already: then the snapshot ends well before that.
+    if moment == AFTER_LOCKS or ended.returncode != 0:
+        assert ended.returncode not in {0, 3}
+        assert_failed_well(saver, ended, mentions="lock")
+        assert "hint:" in ended.stderr
+    else:
+        assert saver.run("snapshot", "verify", "--deep", "latest").returncode == 0
     assert_whole(saver, before)
 
 
