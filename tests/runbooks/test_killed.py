@@ -160,9 +160,9 @@ def test_a_restore_from_a_repository_that_is_killed_ends_well(
     "number", [1, 7, *(pytest.param(n, marks=pytest.mark.campaign) for n in (2, 3, 5, 12, 20))]
 )
 def test_a_restore_that_is_killed_among_the_rows_ends_well(
-    site: Site, monkeypatch: pytest.MonkeyPatch, number: int, ending: str
+    site: Site, number: int, ending: str
 ) -> None:
-    keep_in_frames(site, monkeypatch)
+    keep_in_frames(site)
     check_restore(site, number, "rows", ending)
 
 
