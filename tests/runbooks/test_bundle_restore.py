@@ -253,6 +253,9 @@ def test_two_restores_at_once(node: Node) -> None:
 def test_set_ids_are_not_given_to_strangers(node: Node) -> None:
     if os.geteuid() == 0:
         pytest.skip("root gives them to their owners")
-    tool = replace(a_file("config/etc/app/one.yaml"), mode=0o6755, uid=12_345)
-    stored(node.output, sound(members=[(tool, b"a: 1\n")], root=f"{node.folder}/x").made())
-    assert "only root can" in node.run("backup", "restore", str(node.output), "--to", "/").stderr
+    root = f"{node.folder}/tool"
+    tool = replace(a_file(f"config{root}"), mode=0o6755, uid=12_345)
+    stored(node.output, sound(members=[(tool, b"a: 1\n")], root=root).made())
+    restored = node.run("backup", "restore", str(node.output), "--to", "/", "--yes")
+    assert "only root can" in restored.stderr
+    assert not Path(root).stat().st_mode & 0o6000
