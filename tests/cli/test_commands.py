@@ -41,3 +41,19 @@ def test_the_version_waits_for_no_room() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_interrupt_after_the_work_is_done_does_not_hide_what_was_done() -> None:
+    """Python's own ending takes a moment, and a Ctrl-C in it is not for the program."""
+    program = (
+        "import atexit, os, signal, sys\n"
+        "from alexandria_backup.cli.main import main\n"
+        "for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):\n"
+        "    atexit.register(os.kill, os.getpid(), name)\n"
+        "sys.argv = ['alexandria', '--version']\n"
+        "main()\n"
+    )
+    ended = subprocess.run(  # noqa: S603 - this Python and the text above
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -60,7 +61,13 @@ def _options(
 
 def main() -> NoReturn:
     """Run the program with the arguments of this process, and exit with an `ExitCode`."""
-    sys.exit(invoke(sys.argv[1:]))
+    code: int = ExitCode.INTERRUPTED
+    with suppress(KeyboardInterrupt):
+        code = invoke(sys.argv[1:])
+    # What was done is said: an interrupt of Python's own ending would only hide it.
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def invoke(arguments: list[str]) -> int:
