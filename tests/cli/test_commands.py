@@ -53,7 +53,7 @@ def test_an_interrupt_after_the_work_is_done_does_not_hide_what_was_done() -> No
         "sys.argv = ['alexandria', '--version']\n"
         "main()\n"
     )
-    ended = subprocess.run(  # noqa: S603 - this Python and the text above
+    ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")

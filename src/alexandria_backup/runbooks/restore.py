@@ -7,15 +7,13 @@ both are exchanged in one transaction, and the replaced one is kept.
 
 from dataclasses import dataclass
 
+from alexandria_backup.runbooks.restore_check import Check
+from alexandria_backup.runbooks.restore_find import Find
 from alexandria_backup.runbooks.restore_finish import Finish
 from alexandria_backup.runbooks.restore_load import CreateShadow, Load
-from alexandria_backup.runbooks.restore_prepare import (
-    Check,
-    Find,
-    RestoreParts,
-    SafetySnapshot,
-)
+from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_prove import Prove
+from alexandria_backup.runbooks.restore_safety import SafetySnapshot
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Runbook, Step
 from alexandria_backup.runbooks.switch_application import StartApplication, StopApplication

@@ -15,7 +15,7 @@ from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.swap import name_of
 from alexandria_backup.runbooks.chain_reader import declare_history
 from alexandria_backup.runbooks.restore_load import loading, read_entries
-from alexandria_backup.runbooks.restore_prepare import RestoreParts
+from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Done, Explanation
 

@@ -25,7 +25,7 @@ from alexandria_backup.postgres.shadow import (
     read_marker,
 )
 from alexandria_backup.postgres.swap import who_is
-from alexandria_backup.runbooks.restore_prepare import RestoreParts
+from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, shell

@@ -11,7 +11,7 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_qualified
 from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE
 from alexandria_backup.runbooks.chain_reader import chain_seen
-from alexandria_backup.runbooks.restore_prepare import RestoreParts
+from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source
 from alexandria_backup.runbooks.step import Done, Explanation
 

@@ -9,7 +9,7 @@ from alexandria_backup.runbooks import rollback as rolling_back
 from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.procedure import Procedure, refuse_unfinished
 from alexandria_backup.runbooks.recording import record_restore
-from alexandria_backup.runbooks.restore_prepare import RestoreParts
+from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.switch import SwitchState, refuse_other_server

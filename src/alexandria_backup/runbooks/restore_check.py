@@ -1,0 +1,59 @@
+"""The step of a restore that checks whether all can work, before anything is changed."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from alexandria_backup.errors import AuditBroken, ExitCode, UsageError
+from alexandria_backup.events import Warned
+from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks.restore_parts import RestoreParts
+from alexandria_backup.runbooks.restore_state import RestoreState
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep
+from alexandria_backup.runbooks.switch_application import warn_of_the_platform
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check(ReadingStep):
+    """Check everything that could stop the restore half-way, before anything is changed."""
+
+    name: ClassVar[str] = "check"
+
+    parts: RestoreParts
+
+    def explain(self, state: RestoreState) -> Explanation:  # noqa: ARG002 - the port's form
+        """List what is checked."""
+        return Explanation(
+            sentence="check rights, roles, extensions, sessions, versions, space and the platform",
+            commands=("alexandria doctor",),
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Raise PrecheckRefused, or a child of it, for the first thing that forbids a restore."""
+        source, request = state.source, state.request
+        if source is None:
+            raise UsageError("nothing was found to check")
+        broken = source.chain is not None and source.chain.exit_code is ExitCode.AUDIT_BROKEN
+        if broken and source.chain is not None and not request.accept_chain:
+            raise AuditBroken(
+                f"the audit chain in `{source.snapshot}` is broken: {source.chain.summary}",
+                hint="choose an older snapshot, or add `--accept-chain`",
+            )
+        with self.parts.servers.maintenance() as maintenance:
+            warnings = prechecks.for_restore(
+                maintenance, state, source, server_free_bytes=self.parts.server_free_bytes
+            )
+            self.parts.tools(max(server_facts(maintenance).major, source.pg_restore))
+        for warning in warnings:
+            self.parts.emit(Warned(message=warning))
+        if request.to_database is None:
+            warn_of_the_platform(self.parts.application, self.parts.emit)
+        if request.stop_first and not self.parts.application.platform.managed:
+            raise UsageError(
+                "`--stop-first` needs something to stop the application with",
+                hint="set `[application] stop_command` and `start_command`",
+            )
+        return Done(
+            state.model_copy(update={"warnings": (*state.warnings, *warnings)}),
+            "nothing forbids it",
+        )

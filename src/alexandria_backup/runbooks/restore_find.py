@@ -1,0 +1,146 @@
+"""The first step of a restore: find snapshot and database, read the archive to its end."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from alexandria_backup.copying.read_archive import ReadArchive
+from alexandria_backup.errors import (
+    ConnectionLost,
+    DatabaseMissing,
+    SnapshotDamaged,
+    StatementFailed,
+)
+from alexandria_backup.events import Warned
+from alexandria_backup.postgres import catalog
+from alexandria_backup.postgres.activity import subscriptions
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import DatabaseFacts, database_facts
+from alexandria_backup.postgres.server import role_facts, server_facts
+from alexandria_backup.postgres.shadow import kept_name
+from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.runbooks.chain_reader import chain_seen
+from alexandria_backup.runbooks.description import facts_of, journalled
+from alexandria_backup.runbooks.differences import Counted, count_tables, differences
+from alexandria_backup.runbooks.restore_parts import RestoreParts
+from alexandria_backup.runbooks.restore_source import rows_after, source_of
+from alexandria_backup.runbooks.restore_state import RestoreState
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
+from alexandria_backup.runbooks.switch import DatabaseRef
+from alexandria_backup.runbooks.switch_application import license_before
+from alexandria_backup.runbooks.verify import vouch_for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Find(ReadingStep):
+    """Find snapshot and database; read the archive to its end; say what will be given up."""
+
+    name: ClassVar[str] = "find"
+
+    parts: RestoreParts
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Name the archive and the database."""
+        name = state.request.archive
+        archive = self.parts.place.as_file(name)
+        return Explanation(
+            sentence=f"read `{name}` in full and compare it with `{state.target}`",
+            commands=(
+                *archive.commands,
+                shell("sha256sum", archive.file),
+                shell("pg_restore", "--file=/dev/null", archive.file),
+            ),
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Read all of it; nothing is created before that has gone well."""
+        entry = self.parts.place.find(state.request.archive)
+        if entry.manifest is None and self.parts.place.trusts:
+            raise SnapshotDamaged(
+                f"`{entry.id}` has no manifest, and `[signing] trusted_keys` asks for a signed one",
+                hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
+            )
+        archive = self.parts.place.archive(entry.archive)
+        read, report = self.parts.chain.archive(archive, self.parts.emit)
+        vouch_for(entry, read)
+        source = source_of(entry, read, archive.identity or read.sha256, chain_seen(report))
+        with self.parts.servers.maintenance() as maintenance:
+            server = server_facts(maintenance)
+            live = database_facts(maintenance, state.target)
+            # Whatever fenced it before: what takes its place is to be used.
+            facts = (
+                replace(live, allow_connections=True)
+                if live
+                else _facts_for_new(maintenance, state.target, entry, read)
+            )
+            if state.request.no_owner:
+                facts = _without_owner(maintenance, facts, keep=live is not None)
+            enabled = tuple(
+                found.name for found in subscriptions(maintenance, state.target) if found.enabled
+            )
+        swaps = state.request.to_database is None
+        counted, published = (
+            self._look_at(state.target) if swaps and live and live.allow_connections else ({}, ())
+        )
+        found = state.model_copy(
+            update={
+                "server": server.system_identifier,
+                "source": source,
+                "facts": journalled(facts),
+                "inherits": live is not None,
+                "live": DatabaseRef(name=live.name, oid=live.oid) if live else None,
+                "live_tables": tuple(counted),
+                "live_publications": published,
+                "subscriptions": enabled,
+                "kept_name": kept_name(state.target, state.run.rpartition("-")[2]),
+                "given_up": differences(counted, rows_after(read, source)),
+                "license": license_before(self.parts.application) if swaps else None,
+            }
+        )
+        what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {read.sha256[:12]}…"
+        return Done(found, what if live else f"{what}; there is no `{state.target}` yet")
+
+    def _look_at(self, target: str) -> tuple[dict[str, Counted], tuple[str, ...]]:
+        """Return what the live database holds and publishes."""
+        with self.parts.servers.session(target, "find") as live:
+            try:
+                return count_tables(live), catalog.publications(live)
+            except ConnectionLost:
+                raise
+            except StatementFailed as error:
+                # A hung migration holds a lock: it must not hold up the rescue.
+                self.parts.emit(
+                    Warned(message=f"what will be given up is not known: {error.message}")
+                )
+                return {}, ()
+
+
+def _facts_for_new(
+    maintenance: Session, target: str, entry: SnapshotEntry, read: ReadArchive
+) -> DatabaseFacts:
+    """Return what a database that does not exist yet is to be like."""
+    if entry.manifest is not None:
+        return replace(facts_of(entry.manifest.database), name=target)
+    here = database_facts(maintenance, maintenance.dsn.database)
+    if here is None:
+        raise DatabaseMissing(f"database `{maintenance.dsn.database}` vanished")
+    return replace(
+        here,
+        name=target,
+        oid=0,
+        owner=role_facts(maintenance).name,
+        encoding=read.encoding,
+        connection_limit=-1,
+        allow_connections=True,
+        is_template=False,
+        comment=None,
+        grants=(),
+        settings=(),
+    )
+
+
+def _without_owner(maintenance: Session, facts: DatabaseFacts, *, keep: bool) -> DatabaseFacts:
+    """Return facts that need no role of the snapshot's; those of a live database stay."""
+    if keep:
+        return facts
+    common = tuple(item for item in facts.settings if item.role is None)
+    return replace(facts, owner=role_facts(maintenance).name, grants=(), settings=common)

@@ -1,0 +1,33 @@
+"""What the steps of a restore work with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from alexandria_backup.events import Emit
+from alexandria_backup.postgres.client_tools import ClientTools
+from alexandria_backup.runbooks.accept import SafetyTaker
+from alexandria_backup.runbooks.chain_reader import ChainReader
+from alexandria_backup.runbooks.places import SnapshotPlace
+from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.switch_application import Application
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreParts:
+    """What the steps of a restore work with."""
+
+    servers: Servers
+    application: Application
+    #: Where the snapshot is.
+    place: SnapshotPlace
+    chain: ChainReader
+    #: Client tools that fit a server's major version.
+    tools: Callable[[int], ClientTools]
+    #: Takes the safety snapshot; None where no repository is set.
+    safety: SafetyTaker | None
+    #: Statements that return true if the restored data are good.
+    checks: tuple[str, ...]
+    #: Bytes free on the server, where it cannot be measured from here.
+    server_free_bytes: int | None
+    fence_patience_s: float
+    emit: Emit
