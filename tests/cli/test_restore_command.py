@@ -181,3 +181,42 @@ def test_names_that_need_care(
     back = site.run("rollback", "--yes")
     assert back.returncode == 0, back.stderr
     assert site.value("SELECT count(*) FROM playlist_track") == 0
+
+
+def test_latest_at_a_time_is_what_was_latest_then(site: Site) -> None:
+    site.run("snapshot", "create", "--file", "snapshots/old.pgdump")
+    good = site.fingerprint()
+    (old,) = json.loads(site.run("snapshot", "list", "--json").stdout)["result"]
+    damage(site)
+    site.run("snapshot", "create", "--file", "snapshots/new.pgdump")
+
+    restored = site.run("restore", "latest", "--at", old["created"], "--yes")
+    assert restored.returncode == 0, restored.stderr
+    assert site.fingerprint() == good
+    shown = site.run("snapshot", "show", "latest", "--at", old["created"], "--json")
+    assert json.loads(shown.stdout)["result"]["snapshot"] == old["id"]
+    verified = site.run("snapshot", "verify", "latest", "--at", old["created"])
+    assert verified.stdout.startswith(f"{old['id']}: ")
+    exported = site.run("snapshot", "export", "latest", "out.pgdump", "--at", old["created"])
+    assert exported.stdout.startswith(f"{old['id']}: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("latest", "--at", "2026-11-23T12:00:00"), 2, "hint: --at 2026-11-23T12:00:00Z"),
+        (("latest", "--at", "2026-11-23"), 2, "hint: --at 2026-11-23T00:00:00Z"),
+        (("latest", "--at", "yesterday"), 2, "`yesterday` is no time in ISO 8601"),
+        (("latest", "--at", "0001-01-01T00:00:00+02:00"), 2, "out of the calendar"),
+        (("one", "--at", "2026-11-23T12:00:00Z"), 2, "`--at` needs `latest`"),
+        (("latest", "--at", "2001-01-01T13:00:00+01:00"), 20, "2001-01-01 12:00:00 UTC"),
+    ],
+)
+def test_a_time_that_means_no_snapshot_is_refused(
+    site: Site, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    site.run("snapshot", "create")
+    refused = site.run("restore", *arguments, "--yes")
+    assert refused.returncode == code
+    assert said in refused.stderr
+    assert set(site.databases()) == {site.database}

@@ -208,15 +208,18 @@ class TestFind:
 
 
 class TestLatest:
-    def latest(self, folder: Folder, before: datetime | None = None) -> str:
-        found = folder.snapshots.latest(application="shop", database="shop", before=before)
+    def latest(self, folder: Folder, at: datetime | None = None) -> str:
+        found = folder.snapshots.latest(application="shop", database="shop", at=at)
         return found.id
 
     def test_the_newest_by_the_servers_clock(self, folder: Folder) -> None:
         folder.add("new", created=NOON)
         folder.add("old", created=NOON - timedelta(days=1))
         assert self.latest(folder) == "new"
-        assert self.latest(folder, before=NOON) == "old"
+        assert self.latest(folder, at=NOON) == "new"
+        assert self.latest(folder, at=NOON - timedelta(microseconds=1)) == "old"
+        with pytest.raises(SnapshotMissing, match="taken by 2026-11-21"):
+            self.latest(folder, at=NOON - timedelta(days=2))
 
     def test_never_one_of_these(self, folder: Folder) -> None:
         folder.add("good", created=NOON)

@@ -19,6 +19,7 @@ from typing import Any
 from alexandria_backup.copying.load_rows import RowsLoad
 from alexandria_backup.events import discard
 from alexandria_backup.postgres.connect import Session
+from alexandria_backup.runbooks.restore_state import RestoreChoices
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.wiring.wiring import Wiring
@@ -97,16 +98,7 @@ def main() -> None:
     if runbook == "rollback":
         wiring.restores.rollback(None, plan=False).run(lambda _: None)
     else:
-        wiring.restores.restore(
-            "latest",
-            to_database=None,
-            stop_first=False,
-            no_owner=False,
-            yes_different=False,
-            accept_chain=False,
-            jobs=2,
-            reason=None,
-        ).run(lambda _: None)
+        wiring.restores.restore("latest", RestoreChoices()).run(lambda _: None)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,14 @@ Plan: TypeAlias = Annotated[
     bool, typer.Option("--plan", help="Print the steps and their equivalent commands; do nothing.")
 ]
 Out: TypeAlias = Annotated[Path, typer.Option("--out", help="The folder to write into; empty.")]
+At: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="With `latest`: the newest one that is not younger than this, in ISO 8601 with a "
+        "zone, such as `2026-11-23T12:00:00Z`.",
+    ),
+]
 DsnFile: TypeAlias = Annotated[
     Path | None, typer.Option("--dsn-file", help="A file that holds the DSN of the database.")
 ]

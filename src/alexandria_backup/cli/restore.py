@@ -6,15 +6,18 @@ import typer
 
 from alexandria_backup.cli.confirmation import confirm_restore
 from alexandria_backup.cli.ending import finish
-from alexandria_backup.cli.invocation import DsnFile, Json, Plan, Yes, invocation_of
+from alexandria_backup.cli.instants import instant
+from alexandria_backup.cli.invocation import At, DsnFile, Json, Plan, Yes, invocation_of
 from alexandria_backup.cli.plan_or_run import plan_or_run
 from alexandria_backup.cli.run_text import restore_text
+from alexandria_backup.runbooks.restore_state import RestoreChoices
 
 
 def command(
     context: typer.Context,
     snapshot: Annotated[str, typer.Argument(help="A snapshot's id, `latest`, or a path or URL.")],
     *,
+    at: At = None,
     to_database: Annotated[
         str | None, typer.Option(help="Restore into this new database; nothing is swapped.")
     ] = None,
@@ -41,14 +44,16 @@ def command(
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
     restore = wiring.restores.restore(
-        snapshot,
-        to_database=to_database,
-        stop_first=stop_first,
-        no_owner=no_owner,
-        yes_different=yes_different,
-        accept_chain=accept_chain,
+        wiring.snapshots.as_of(snapshot, instant(at)),
+        RestoreChoices(
+            to_database=to_database,
+            stop_first=stop_first,
+            no_owner=no_owner,
+            yes_different=yes_different,
+            accept_chain=accept_chain,
+            reason=reason,
+        ),
         jobs=jobs,
-        reason=reason,
     )
     summary = plan_or_run(
         invocation,

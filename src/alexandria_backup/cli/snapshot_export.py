@@ -7,7 +7,8 @@ import typer
 
 from alexandria_backup.archive.toc import Compression
 from alexandria_backup.cli.amounts import amount
-from alexandria_backup.cli.invocation import Json, invocation_of
+from alexandria_backup.cli.instants import instant
+from alexandria_backup.cli.invocation import At, Json, invocation_of
 from alexandria_backup.events import Warned
 from alexandria_backup.runbooks.export import parse_format_version
 
@@ -28,6 +29,7 @@ def command(
         typer.Argument(help="The new file, as a path or URL; a folder gets one of the id's name."),
     ],
     *,
+    at: At = None,
     compress: Annotated[
         Compress,
         typer.Option(
@@ -46,8 +48,9 @@ def command(
 ) -> None:
     """Write a snapshot into one `.pgdump` file for the stock `pg_restore`, and read it back."""
     invocation = invocation_of(context)
-    exported = invocation.wiring(json=json).snapshots.export(
-        snapshot,
+    snapshots = invocation.wiring(json=json).snapshots
+    exported = snapshots.export(
+        snapshots.as_of(snapshot, instant(at)),
         file=file,
         compression=Compression(compress.value),
         format_minor=parse_format_version(format_version) if format_version else None,

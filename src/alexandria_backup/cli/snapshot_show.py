@@ -6,7 +6,8 @@ import typer
 from rich.table import Table
 
 from alexandria_backup.cli.amounts import amount
-from alexandria_backup.cli.invocation import Json, invocation_of
+from alexandria_backup.cli.instants import instant
+from alexandria_backup.cli.invocation import At, Json, invocation_of
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.manifest import Manifest
 
@@ -15,11 +16,13 @@ def command(
     context: typer.Context,
     snapshot: Annotated[str, typer.Argument(help="A snapshot's id, `latest`, or a path or URL.")],
     *,
+    at: At = None,
     json: Json = False,
 ) -> None:
     """Show what a snapshot's manifest says: versions, sizes, digests, tables, audit chain."""
     invocation = invocation_of(context)
-    entry = invocation.wiring(json=json).snapshots.entry(snapshot)
+    snapshots = invocation.wiring(json=json).snapshots
+    entry = snapshots.entry(snapshots.as_of(snapshot, instant(at)))
     if entry.manifest is None:
         raise SnapshotDamaged(
             f"`{entry.id}` has no manifest that can be read: {entry.problem or 'there is none'}",

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from alexandria_backup.cli.amounts import amount
-from alexandria_backup.cli.invocation import Invocation, Json, invocation_of
+from alexandria_backup.cli.instants import instant
+from alexandria_backup.cli.invocation import At, Invocation, Json, invocation_of
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.events import Warned
 from alexandria_backup.repository.layout import object_name
@@ -16,6 +17,7 @@ def command(
     context: typer.Context,
     snapshot: Annotated[str, typer.Argument(help="A snapshot's id, `latest`, or a path or URL.")],
     *,
+    at: At = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read everything, as a restore does.")
     ] = False,
@@ -29,6 +31,7 @@ def command(
     """
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json)
+    snapshot = wiring.snapshots.as_of(snapshot, instant(at))
     if not deep and not wiring.snapshots.is_file(snapshot):
         _examine(invocation, wiring, snapshot)
         return

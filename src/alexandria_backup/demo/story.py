@@ -26,6 +26,7 @@ from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.identifiers import quote_literal
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.runbooks.doctor import Status
+from alexandria_backup.runbooks.restore_state import RestoreChoices
 from alexandria_backup.secret import Secret
 from alexandria_backup.wiring.wiring import Wiring
 
@@ -284,14 +285,7 @@ class Story:
 
     def _restore(self, expected: Fingerprint) -> Scene:
         procedure = self.stage.wiring().restores.restore(
-            "latest",
-            to_database=None,
-            stop_first=False,
-            no_owner=False,
-            yes_different=False,
-            accept_chain=False,
-            jobs=None,
-            reason="the migration went wrong",
+            "latest", RestoreChoices(reason="the migration went wrong")
         )
         summary = procedure.run(accept)
         state = summary.state

@@ -61,11 +61,11 @@ def newest(
     url: str,
     application: str,
     database: str,
-    before: datetime | None = None,
+    at: datetime | None = None,
 ) -> SnapshotEntry:
     """Return the newest snapshot of this application and database, by the server's clock.
 
-    Taken before `before` where that is given. Never one of kind `safety`, and only one with a good
+    Not younger than `at` where that is given. Never one of kind `safety`, and only one with a good
     manifest. `entries` are in order, `url` is for messages. Raises SnapshotMissing.
     """
     fitting = [
@@ -76,12 +76,13 @@ def newest(
         and entry.manifest.kind is not SnapshotKind.SAFETY
         and entry.manifest.application == application
         and entry.manifest.database.name == database
-        and (before is None or entry.manifest.created < before)
+        and (at is None or entry.manifest.created <= at)
     ]
     if not fitting:
+        of_then = "" if at is None else f" that was taken by {at:%Y-%m-%d %H:%M:%S %Z}"
         raise SnapshotMissing(
             f"`{url}` has no snapshot of application `{application}`, "
-            f"database `{database}`; {len(entries)} others are there",
+            f"database `{database}`{of_then}; {len(entries)} others are there",
             hint="alexandria snapshot list   # then restore one by its id",
         )
     return fitting[-1]

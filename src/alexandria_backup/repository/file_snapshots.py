@@ -71,11 +71,11 @@ class FileSnapshots:
         raise missing(name, self.store.url, ids, like=name.removesuffix(ARCHIVE_SUFFIX))
 
     def latest(
-        self, *, application: str, database: str, before: datetime | None = None
+        self, *, application: str, database: str, at: datetime | None = None
     ) -> SnapshotEntry:
         """Return the newest snapshot of this application and database, by the server's clock.
 
-        Taken before `before` where that is given. Never one of kind `safety`, and only one with a
+        Not younger than `at` where that is given. Never one of kind `safety`, and only one with a
         good manifest. Raises SnapshotMissing.
         """
         return newest(
@@ -83,7 +83,7 @@ class FileSnapshots:
             url=self.store.url,
             application=application,
             database=database,
-            before=before,
+            at=at,
         )
 
     def _refuse_folder(self, name: str) -> None:

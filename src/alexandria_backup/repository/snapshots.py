@@ -87,7 +87,7 @@ class RepositorySnapshots:
         return entry
 
     def latest(
-        self, *, application: str, database: str, before: datetime | None = None
+        self, *, application: str, database: str, at: datetime | None = None
     ) -> SnapshotEntry:
         """Return the newest snapshot of this application and database; see `entries.newest`."""
         return newest(
@@ -95,7 +95,7 @@ class RepositorySnapshots:
             url=self.store.url,
             application=application,
             database=database,
-            before=before,
+            at=at,
         )
 
     def decoded(self, snapshot: str, data: bytes) -> SignedManifest:

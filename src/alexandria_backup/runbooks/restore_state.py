@@ -17,12 +17,9 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class RestoreRequest(_Value):
-    """What the operator asked for; enough to go on from another machine."""
+class RestoreChoices(_Value):
+    """How a snapshot is to be restored."""
 
-    #: The folder or URL prefix that holds the archive, and the archive's name there.
-    store: str
-    archive: str
     #: A database to restore into beside the live one; no swap then.
     to_database: str | None = None
     #: Stop the application before the load rather than before the swap, as on paper.
@@ -33,10 +30,18 @@ class RestoreRequest(_Value):
     yes_different: bool = False
     #: Restore although the audit chain in the archive is broken.
     accept_chain: bool = False
-    #: How many connections load at once.
-    jobs: int = 2
     #: Why, for the journal.
     reason: str | None = None
+
+
+class RestoreRequest(RestoreChoices):
+    """What the operator asked for; enough to go on from another machine."""
+
+    #: The folder or URL prefix that holds the archive, and the archive's name there.
+    store: str
+    archive: str
+    #: How many connections load at once.
+    jobs: int = 2
 
 
 class Source(_Value):

@@ -1,6 +1,7 @@
 """Verify a snapshot: read every byte of it as a restore would, and compare with its manifest."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.proof import ExpectedTable
@@ -112,11 +113,19 @@ def _same(recorded: TablePart | None, found: ExpectedTable | None) -> bool:
 
 
 def warn_of_newer(
-    snapshots: FileSnapshots | RepositorySnapshots, chosen: SnapshotEntry, emit: Emit
+    snapshots: FileSnapshots | RepositorySnapshots,
+    chosen: SnapshotEntry,
+    emit: Emit,
+    *,
+    at: datetime | None = None,
 ) -> None:
-    """Say which newer snapshots `latest` has passed over because something is wrong with them."""
+    """Say which newer snapshots `latest` has passed over because something is wrong with them.
+
+    Those of after `at`, where that is given, would not have been chosen.
+    """
     for entry in snapshots.all():
-        if entry.problem is not None and entry.stored > chosen.stored:
+        fitting = at is None or entry.created <= at
+        if entry.problem is not None and fitting and entry.stored > chosen.stored:
             emit(
                 Warned(
                     message=f"a newer one, `{entry.id}`, is passed over: {entry.problem}",

@@ -1,10 +1,11 @@
 """What a typed name means: `latest`, an id, a path, a URL."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from alexandria_backup.errors import SettingsInvalid
+from alexandria_backup.errors import SettingsInvalid, UsageError
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
@@ -50,12 +51,32 @@ class Places:
         store = self.rooms.repository
         return location is None or (store is not None and location == store.url)
 
-    def latest(self) -> SnapshotEntry:
-        """Return the newest snapshot of this application and database; raises SnapshotMissing."""
+    def latest(self, at: datetime | None = None) -> SnapshotEntry:
+        """Return the newest snapshot of this application and database; raises SnapshotMissing.
+
+        One that was taken after `at`, where that is given, is too young.
+        """
         return self.snapshots().latest(
             application=self.rooms.settings.application.name,
             database=self.rooms.servers.database,
+            at=at,
         )
+
+    def as_of(self, name: str, at: datetime | None) -> str:
+        """Return the id of what was `latest` at a time; without one, the name as it is.
+
+        Raises SnapshotMissing, and UsageError where a time stands beside another name.
+        """
+        if at is None:
+            return name
+        if name != "latest":
+            raise UsageError(
+                f"`{name}` is one snapshot, at whatever time: `--at` needs `latest`",
+                hint="alexandria snapshot list",
+            )
+        entry = self.latest(at)
+        warn_of_newer(self.snapshots(), entry, self.rooms.emit, at=at)
+        return entry.id
 
     def locate(self, name: str) -> tuple[str, str]:
         """Return store and archive of `latest`, of an id in the repository, or of a file."""

@@ -10,7 +10,7 @@ from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.procedure import Procedure, refuse_unfinished
 from alexandria_backup.runbooks.recording import record_restore
 from alexandria_backup.runbooks.restore_parts import RestoreParts
-from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState
+from alexandria_backup.runbooks.restore_state import RestoreChoices, RestoreRequest, RestoreState
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.switch import SwitchState, refuse_other_server
 from alexandria_backup.runbooks.transition import Transition, read_state
@@ -42,27 +42,20 @@ class Restores:
     def restore(
         self,
         name: str,
+        choices: RestoreChoices,
         *,
-        to_database: str | None,
-        stop_first: bool,
-        no_owner: bool,
-        yes_different: bool,
-        accept_chain: bool,
-        jobs: int | None,
-        reason: str | None,
+        jobs: int | None = None,
     ) -> Procedure[RestoreState]:
-        """Return the restore of a snapshot: an id or `latest` of the repository, or a file."""
+        """Return the restore of a snapshot: an id or `latest` of the repository, or a file.
+
+        `jobs` connections load at once, by default as many as the settings say.
+        """
         location, archive = self.places.locate(name)
         request = RestoreRequest(
+            **dict(choices),
             store=location,
             archive=archive,
-            to_database=to_database,
-            stop_first=stop_first,
-            no_owner=no_owner,
-            yes_different=yes_different,
-            accept_chain=accept_chain,
             jobs=jobs or self.rooms.settings.database.jobs,
-            reason=reason,
         )
         state = RestoreState(
             run=new_run(restoring.NAME), target=self.rooms.servers.database, request=request

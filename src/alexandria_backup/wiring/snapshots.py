@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -102,6 +103,10 @@ class Snapshots:
             file=None, kind=SnapshotKind.SAFETY, note=note, database=database, journalled=False
         )
         return str(procedure.run(lambda _: None).state.snapshot)
+
+    def as_of(self, name: str, at: datetime | None) -> str:
+        """Return the id of what was `latest` at a time; without one, the name as it is."""
+        return self.places.as_of(name, at)
 
     def all(self, location: str | None = None) -> tuple[SnapshotEntry, ...]:
         """Return every snapshot of a place, or of the repository."""
