@@ -412,3 +412,14 @@ def test_names_and_values_of_any_encoding_come_back(
     command = [program, "--exit-on-error", f"--dbname={by_stock.dsn.conninfo().reveal()}"]
     subprocess.run(command, input=b"".join(archive.chunks()), check=True, capture_output=True)
     assert by_stock.all(query) == loaded.all(query)
+
+
+def test_a_comment_on_what_was_built_early_comes_in_with_nothing_listed_before_it(
+    desk: Desk, target: Target
+) -> None:
+    desk.sql(
+        "CREATE TABLE alone (id int PRIMARY KEY); INSERT INTO alone VALUES (1);"
+        "COMMENT ON INDEX alone_pkey IS 'of one'"
+    )
+    target.load(archive_of(desk))
+    assert target.all("SELECT obj_description('alone_pkey'::regclass)") == [("of one",)]

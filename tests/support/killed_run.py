@@ -60,6 +60,8 @@ def die_at_rows(number: int) -> None:
     base = threading.Event()
 
     def deadly(self: Any, table: Any, place: int) -> Any:
+        if self._base is None:
+            base.set()
         if next(count) >= number:
             # What pg_restore loads cannot be gone on with half-way.
             base.wait()

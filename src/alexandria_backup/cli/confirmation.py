@@ -12,7 +12,7 @@ from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.errors import Interrupted, UsageError
 from alexandria_backup.events import Note
 from alexandria_backup.runbooks.accept import AcceptState
-from alexandria_backup.runbooks.restore_state import GivenUp, RestoreState
+from alexandria_backup.runbooks.restore_state import GivenUp, RestoreState, Source
 from alexandria_backup.runbooks.rollback import RollbackState
 
 #: How many tables are named before the rest is counted.
@@ -90,7 +90,16 @@ def restore_lines(state: RestoreState) -> list[str]:
         ),
         f"audit     {source.chain.summary if source.chain else 'no audit chain in the snapshot'}",
     ]
+    lines += left_out_lines(source)
     return lines + given_up_lines(state.given_up)
+
+
+def left_out_lines(source: Source) -> list[str]:
+    """Return a line for each thing that some tables alone cannot have, or that is empty."""
+    return [
+        *(f"left out  {what}: it needs a table that is not restored" for what in source.left_out),
+        *(f"empty     `{name}`: created for its form alone" for name in source.empty),
+    ]
 
 
 def given_up_lines(differences: tuple[GivenUp, ...]) -> list[str]:

@@ -21,6 +21,13 @@ def command(
     to_database: Annotated[
         str | None, typer.Option(help="Restore into this new database; nothing is swapped.")
     ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With `--to-database`: only this table, as `schema.table` or `table`, with all "
+            "that it needs; may be repeated."
+        ),
+    ] = None,
     stop_first: Annotated[
         bool, typer.Option("--stop-first", help="Stop the application before loading.")
     ] = False,
@@ -47,6 +54,7 @@ def command(
         wiring.snapshots.as_of(snapshot, instant(at)),
         RestoreChoices(
             to_database=to_database,
+            tables=tuple(table or ()),
             stop_first=stop_first,
             no_owner=no_owner,
             yes_different=yes_different,

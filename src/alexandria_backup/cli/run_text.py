@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from alexandria_backup.cli.amounts import amount, duration
+from alexandria_backup.cli.confirmation import left_out_lines
 from alexandria_backup.runbooks.procedure import PlannedStep, RunSummary
 from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.restore_state import RestoreState
@@ -58,6 +59,7 @@ def restore_text(summary: RunSummary[RunState]) -> str:
         + (f", audit chain {proof.chain}" if proof.chain else ""),
     ]
     lines += [f"not compared  {reason}" for reason in proof.not_compared]
+    lines += left_out_lines(state.known_source)
     if summary.downtime_seconds is not None:
         lines.append(f"downtime  {duration(summary.downtime_seconds)}")
     if state.live is not None and state.request.to_database is None:

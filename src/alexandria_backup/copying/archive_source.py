@@ -4,7 +4,7 @@ Whoever verifies, loads or exports an archive asks a source for it, and does not
 a file or is put together from a repository's parts.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,13 @@ class ArchiveSource(Protocol):
         """
         ...
 
+    def only(self, tables: Collection[str]) -> "ArchiveSource":
+        """Return the same archive without the rows of other tables, where they lie apart.
+
+        `tables` are written as `schema.name`. What cannot be left unread stays in it.
+        """
+        ...
+
     def local_path(self) -> Path | None:
         """Return the file that it is on this machine; None where it is none."""
         ...
@@ -131,6 +138,10 @@ class StoredFile:
             raise SnapshotMissing(
                 f"`{self.name}` is not in `{self.store.url}`, or vanished while it was read"
             ) from error
+
+    def only(self, tables: Collection[str]) -> "StoredFile":  # noqa: ARG002 - the port's form
+        """Return the file: it is read from front to back."""
+        return self
 
     def local_path(self) -> Path | None:
         """Ask the store."""

@@ -7,7 +7,8 @@ what depends on several tables comes last.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -65,12 +66,16 @@ class _ApartLoad:
         session: Session,
     ) -> None:
         self._load = load
-        self._apart = apart
         self._schema = schema
         self._session = session
         self._identity = load.archive.identity or ""
         self._wanted = {entry.dump_id for entry in load.entries if keep(entry)}
         self._without_data = self._wanted & {e.dump_id for e in load.entries if not e.had_dumper}
+        framed = {e.oid for e in load.entries if e.description == "TABLE DATA" and keep(e)}
+        #: Without the tables that are not asked for: none of their frames is fetched.
+        self._apart = replace(
+            apart, tables=tuple(table for table in apart.tables if table.oid in framed)
+        )
         self._tables = {e.oid: e for e in load.entries if e.description == "TABLE"}
         self._early = self._entries_of_one_table()
 
@@ -78,7 +83,7 @@ class _ApartLoad:
         """Go on with what was begun, or begin."""
         progress = read_progress(self._session, self._identity)
         if progress is None:
-            self._restore(self._without_data, "--section=pre-data")
+            self._restore(Section.PRE_DATA)
             begin_progress(self._session, self._identity)
             progress = LoadProgress()
         else:
@@ -90,19 +95,36 @@ class _ApartLoad:
             self._apart,
             schema=self._schema,
             tables=[self._table_load(table, progress) for table in self._apart.tables],
-            base=None if progress.base_is_in else self._is_in_base,
+            base=self._is_in_base if self._needs_base and not progress.base_is_in else None,
         ).load()
         note_rest_begun(self._session)
+        if not self._needs_base:
+            # Such as the values of sequences, which come with the base archive's data otherwise.
+            self._restore(Section.DATA)
         built = {entry.dump_id for entries in self._early.values() for entry in entries}
-        self._restore(
-            self._without_data - built,
-            "--section=post-data",
-            f"--jobs={self._load.options.jobs}",
-        )
+        jobs = f"--jobs={self._load.options.jobs}"
+        self._restore(Section.POST_DATA, jobs, without=built)
         end_progress(self._session)
 
-    def _restore(self, numbers: set[int], *options: str) -> None:
+    def _restore(
+        self, section: Section, *options: str, without: Collection[int] = frozenset()
+    ) -> None:
+        """Restore the entries of one section that own no data.
+
+        Not by `--section`: pg_restore takes a comment for a part of the section of the entry listed
+        before it, and that may be another one where what it describes is left out of the list.
+        """
+        numbers = self._without_data & self._numbers(section) - set(without)
         run_pg_restore(self._load, self._schema, lambda e: e.dump_id in numbers, *options)
+
+    def _numbers(self, section: Section) -> set[int]:
+        found = set()
+        current = Section.PRE_DATA
+        for entry in self._load.entries:
+            current = current if entry.section is Section.NONE else entry.section
+            if current is section:
+                found.add(entry.dump_id)
+        return found
 
     def _entries_of_one_table(self) -> dict[int, list[TocEntry]]:
         """Return what can be built as soon as the rows of one such table are in, by its number."""
@@ -134,6 +156,11 @@ class _ApartLoad:
                 if not progress.rows_are_in(table.oid, number)
             },
         )
+
+    @property
+    def _needs_base(self) -> bool:
+        """Whether the base archive has data to load, so that all of it must be fetched."""
+        return any(e.had_dumper and self._is_in_base(e) for e in self._load.entries)
 
     def _is_in_base(self, entry: TocEntry) -> bool:
         framed = {table.oid for table in self._apart.tables}

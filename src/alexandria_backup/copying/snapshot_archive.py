@@ -5,9 +5,9 @@ read, the others can read. Every part is checked before a byte of it goes on; ro
 against the manifest as they pass.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 
@@ -80,6 +80,13 @@ class SnapshotArchive:
         for table in self.tables:
             said.update(table.model_dump_json().encode())
         return said.hexdigest()
+
+    def only(self, tables: Collection[str]) -> "SnapshotArchive":
+        """Return the archive without the frames of other tables; small tables stay."""
+        return replace(
+            self,
+            tables=tuple(t for t in self.tables if f"{t.schema_name}.{t.name}" in tables),
+        )
 
     def local_path(self) -> None:
         """Return None: it exists only while it is read."""

@@ -1,6 +1,6 @@
 """Where a runbook finds snapshots: a folder of files, or a repository."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -124,6 +124,10 @@ class Leased:
     def size(self) -> int:
         """Return what the manifest says."""
         return self.archive.size()
+
+    def only(self, tables: Collection[str]) -> "Leased":
+        """Return it without the frames of other tables."""
+        return Leased(archive=self.archive.only(tables), repository=self.repository)
 
     def local_path(self) -> None:
         """Return None: it is no file."""

@@ -3,7 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from alexandria_backup.copying.read_archive import ReadArchive
+from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.archive.selection import select_tables
+from alexandria_backup.copying.archive_source import ArchiveSource
+from alexandria_backup.copying.read_archive import ReadArchive, read_archive
 from alexandria_backup.errors import (
     ConnectionLost,
     DatabaseMissing,
@@ -22,8 +25,8 @@ from alexandria_backup.runbooks.chain_reader import chain_seen
 from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
 from alexandria_backup.runbooks.restore_parts import RestoreParts
-from alexandria_backup.runbooks.restore_source import rows_after, source_of
-from alexandria_backup.runbooks.restore_state import RestoreState
+from alexandria_backup.runbooks.restore_source import part_of, rows_after, source_of
+from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
 from alexandria_backup.runbooks.switch_application import license_before
@@ -60,9 +63,7 @@ class Find(ReadingStep):
                 hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
             )
         archive = self.parts.place.archive(entry.archive)
-        read, report = self.parts.chain.archive(archive, self.parts.emit)
-        vouch_for(entry, read)
-        source = source_of(entry, read, archive.identity or read.sha256, chain_seen(report))
+        read, source = self._read(entry, archive, state.request.tables)
         with self.parts.servers.maintenance() as maintenance:
             server = server_facts(maintenance)
             live = database_facts(maintenance, state.target)
@@ -98,6 +99,20 @@ class Find(ReadingStep):
         )
         what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {read.sha256[:12]}…"
         return Done(found, what if live else f"{what}; there is no `{state.target}` yet")
+
+    def _read(
+        self, entry: SnapshotEntry, archive: ArchiveSource, names: tuple[str, ...]
+    ) -> tuple[ReadArchive, Source]:
+        """Read the archive; where only some tables are asked for, the rows of the others aside."""
+        if not names:
+            read, report = self.parts.chain.archive(archive, self.parts.emit)
+            vouch_for(entry, read)
+            identity = archive.identity or read.sha256
+            return read, source_of(entry, read, identity, chain_seen(report))
+        tables = select_tables(ArchiveReader(archive.chunks()).entries, names).tables
+        read = read_archive(archive.only(tables), watch=lambda _: None, emit=self.parts.emit)
+        vouch_for(entry, read)
+        return part_of(entry, read, archive.identity or read.sha256, names)
 
     def _look_at(self, target: str) -> tuple[dict[str, Counted], tuple[str, ...]]:
         """Return what the live database holds and publishes."""

@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 from alexandria_backup.archive.inventory import creates_public_schema
 from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.archive.selection import selected
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.load_apart import can_go_on
@@ -92,6 +93,7 @@ class Load:
     def explain(self, state: RestoreState) -> Explanation:
         """Give the pg_restore command."""
         owner = ("--no-owner", "--no-privileges") if state.request.no_owner else ()
+        only = ("--use-list=tables.list",) if state.request.tables else ()
         name = state.shadow
         return Explanation(
             sentence=f"load `{state.request.archive}` into `{state.shadow}`",
@@ -101,6 +103,7 @@ class Load:
                     "--exit-on-error",
                     f"--jobs={state.request.jobs}",
                     *owner,
+                    *only,
                     f"--dbname={name}",
                     self.parts.place.as_file(state.request.archive).file,
                 ),
@@ -154,8 +157,9 @@ class Load:
 
 
 def read_entries(parts: RestoreParts, state: RestoreState) -> tuple[TocEntry, ...]:
-    """Return the archive's table of contents; its data are not read."""
-    return ArchiveReader(parts.place.archive(state.request.archive).chunks()).entries
+    """Return what of the archive's table of contents is restored; its data are not read."""
+    entries = ArchiveReader(parts.place.archive(state.request.archive).chunks()).entries
+    return selected(entries, state.request.tables)
 
 
 @contextmanager

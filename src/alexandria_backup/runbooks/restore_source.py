@@ -1,7 +1,10 @@
 """What a restore finds out about an archive by reading it, as its journal carries it."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC
 
+from alexandria_backup.archive.contents import ArchiveContents, LargeObjectsContents
 from alexandria_backup.archive.inventory import (
     extensions,
     not_validated,
@@ -11,6 +14,7 @@ from alexandria_backup.archive.inventory import (
     tables,
     tables_without_data,
 )
+from alexandria_backup.archive.selection import select_tables
 from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.postgres.connect import RENDERING
 from alexandria_backup.repository.entries import SnapshotEntry
@@ -51,6 +55,30 @@ def source_of(
         not_validated=not_validated(read.entries),
         chain=chain,
         pinned_rendering=manifest is not None and manifest.rendering == dict(RENDERING),
+    )
+
+
+def part_of(
+    entry: SnapshotEntry, read: ReadArchive, identity: str, names: Sequence[str]
+) -> tuple[ReadArchive, Source]:
+    """Return the part of what was read that restoring some tables takes, and the same as a value.
+
+    A part has no audit chain: whether rows are missing there nobody could tell.
+    """
+    selection = select_tables(read.entries, names)
+    contents = ArchiveContents(
+        tables=tuple(t for t in read.contents.tables if t.dump_id in selection.entries),
+        large_objects=LargeObjectsContents(count=0, raw_bytes=0, digest=None),
+    )
+    entries = tuple(e for e in read.entries if e.dump_id in selection.entries)
+    part = replace(read, entries=entries, contents=contents)
+    source = source_of(entry, part, identity, None)
+    return part, source.model_copy(
+        update={
+            "left_out": selection.left_out,
+            "empty": selection.empty,
+            "without_data": tuple(t for t in source.without_data if t in selection.tables),
+        }
     )
 
 

@@ -22,6 +22,8 @@ class RestoreChoices(_Value):
 
     #: A database to restore into beside the live one; no swap then.
     to_database: str | None = None
+    #: Only these tables, as `schema.table` or `table`; all of them where none is named.
+    tables: tuple[str, ...] = ()
     #: Stop the application before the load rather than before the swap, as on paper.
     stop_first: bool = False
     #: Give everything to the role that restores, and restore no privileges.
@@ -80,6 +82,10 @@ class Source(_Value):
     #: Constraints that were not validated when the snapshot was taken, as `schema.table name`.
     not_validated: tuple[str, ...] = ()
     chain: ChainSeen | None
+    #: What of the tables that were asked for is not restored, since it needs other tables.
+    left_out: tuple[str, ...] = ()
+    #: Tables and views that are created without rows, since those that were asked for need them.
+    empty: tuple[str, ...] = ()
     #: False where it is not known how the dump rendered values, so that a digest proves nothing.
     pinned_rendering: bool
 

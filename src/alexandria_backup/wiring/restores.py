@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from alexandria_backup.errors import UsageError
 from alexandria_backup.runbooks import accept as accepting
 from alexandria_backup.runbooks import restore as restoring
 from alexandria_backup.runbooks import rollback as rolling_back
@@ -50,6 +51,11 @@ class Restores:
 
         `jobs` connections load at once, by default as many as the settings say.
         """
+        if choices.tables and choices.to_database is None:
+            raise UsageError(
+                "some tables alone cannot take the place of a database",
+                hint="add `--to-database NAME`",
+            )
         location, archive = self.places.locate(name)
         request = RestoreRequest(
             **dict(choices),
