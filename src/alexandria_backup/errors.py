@@ -34,6 +34,7 @@
     │   └── RepositoryInvalid             20
     ├── WrongKey                          21
     ├── LockedByAnotherRun                22
+    ├── DrillInconclusive                 23
     ├── AuditBroken                       30
     ├── AuditUnverified                   31
     ├── JournalInvalid                     1
@@ -80,6 +81,8 @@ class ExitCode(IntEnum):
     WRONG_KEY = 21
     #: Another run holds the lock.
     LOCKED = 22
+    #: A drill could not run: nothing is known of the snapshot.
+    DRILL_INCONCLUSIVE = 23
     #: The audit chain is broken.
     AUDIT_BROKEN = 30
     #: The audit chain could not be verified.
@@ -325,6 +328,13 @@ class LockedByAnotherRun(AlexandriaError):
 
     exit_code = ExitCode.LOCKED
     code = "locked"
+
+
+class DrillInconclusive(AlexandriaError):
+    """A drill could not run, or not to its end, for a reason that is none of the snapshot's."""
+
+    exit_code = ExitCode.DRILL_INCONCLUSIVE
+    code = "drill-inconclusive"
 
 
 class AuditBroken(AlexandriaError):

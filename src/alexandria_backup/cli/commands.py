@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
         ("snapshot", "list"): "snapshot_list",
         ("snapshot", "show"): "snapshot_show",
         ("snapshot", "verify"): "snapshot_verify",
+        ("snapshot", "drill"): "snapshot_drill",
         ("snapshot", "delete"): "snapshot_delete",
         ("snapshot", "prune"): "snapshot_prune",
         ("repository", "init"): "repository_init",

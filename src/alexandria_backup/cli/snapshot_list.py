@@ -18,7 +18,7 @@ class Line:
     """One snapshot as `--json` shows it."""
 
     id: str
-    #: `read back`, `stored` or `damaged`.
+    #: `stored`, `read back`, `drilled` or `damaged`.
     status: str
     created: datetime
     kind: str | None
@@ -27,6 +27,8 @@ class Line:
     rows: int | None
     #: The audit chain's status when the snapshot was read back.
     audit: str | None
+    #: When the newest good drill was; None where there was none, or results are not kept.
+    drilled: datetime | None
     #: Names of trusted keys that signed the manifest.
     signers: tuple[str, ...]
     problem: str | None
@@ -44,6 +46,7 @@ class Line:
             bytes=entry.bytes,
             rows=manifest.rows if manifest else None,
             audit=manifest.audit.status if manifest and manifest.audit else None,
+            drilled=entry.drilled,
             signers=entry.signed.signers if entry.signed else (),
             problem=entry.problem,
         )

@@ -1,5 +1,6 @@
 """`alexandria snapshot show`: everything that is recorded of one snapshot."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -9,7 +10,9 @@ from alexandria_backup.cli.amounts import amount
 from alexandria_backup.cli.instants import instant
 from alexandria_backup.cli.invocation import At, Json, invocation_of
 from alexandria_backup.errors import SnapshotDamaged
+from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.results import Result
 
 
 def command(
@@ -19,7 +22,10 @@ def command(
     at: At = None,
     json: Json = False,
 ) -> None:
-    """Show what a snapshot's manifest says: versions, sizes, digests, tables, audit chain."""
+    """Show what a snapshot's manifest says: versions, sizes, digests, tables, audit chain.
+
+    And what verify and drill have found since, as far as their signatures can be believed.
+    """
     invocation = invocation_of(context)
     snapshots = invocation.wiring(json=json).snapshots
     entry = snapshots.entry(snapshots.as_of(snapshot, instant(at)))
@@ -28,7 +34,10 @@ def command(
             f"`{entry.id}` has no manifest that can be read: {entry.problem or 'there is none'}",
             hint=f"alexandria snapshot verify {snapshot}",
         )
-    invocation.renderer.result(entry.manifest, _head(entry.manifest))
+    manifest = entry.manifest
+    shown = {name: getattr(manifest, name) for name in type(manifest).model_fields}
+    shown |= {"status": entry.status, "problem": entry.problem, "results": entry.results}
+    invocation.renderer.result(shown, "\n".join((_head(manifest), *_found(entry))))
     if not json:
         invocation.renderer.result(entry.manifest.tables, _tables(entry.manifest))
 
@@ -53,6 +62,21 @@ def _head(manifest: Manifest) -> str:
             *((f"note       {manifest.note}",) if manifest.note else ()),
         )
     )
+
+
+def _found(entry: SnapshotEntry) -> Iterator[str]:
+    yield f"status     {entry.status}" + (f": {entry.problem}" if entry.problem else "")
+    for result in entry.results:
+        yield f"{result.examination.value:<10} {result.at:%Y-%m-%d %H:%M:%S %Z}, {_how(result)}"
+
+
+def _how(result: Result) -> str:
+    if not result.good:
+        return f"not good: {result.problem}"
+    spent = [result.details.get(f"{name}_seconds") for name in ("find", "load", "prove")]
+    if None in spent:
+        return "good"
+    return "good: find {} s, load {} s, prove {} s".format(*spent)
 
 
 def _tables(manifest: Manifest) -> Table:

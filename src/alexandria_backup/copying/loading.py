@@ -23,6 +23,8 @@ class LoadOptions:
     jobs: int = 2
     #: Restore neither owners nor privileges.
     no_owner: bool = False
+    #: Put everything into the default tablespace: the server may not have the others.
+    no_tablespaces: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ def run_pg_restore(
         arguments = ["--exit-on-error", f"--use-list={use_list}", *options]
         if load.options.no_owner:
             arguments += ["--no-owner", "--no-privileges"]
+        if load.options.no_tablespaces:
+            arguments.append("--no-tablespaces")
         restore(load.tools, load.dsn, source, arguments, server_major=load.server_major)
 
 

@@ -45,6 +45,7 @@ class EmbeddedServer:
         port: int,
         superuser: str,
         password: Secret | None,
+        discard: Path | None,
     ) -> None:
         #: The programs' folder: `psql`, `pg_dump` and the like of the server's own version.
         self.bin_dir = bin_dir
@@ -56,7 +57,8 @@ class EmbeddedServer:
         self._command = command
         self._superuser = superuser
         self._password = password
-        self._guard = GuardLink(place, log_file)
+        self._discard = discard
+        self._guard = GuardLink(place, log_file, discard=discard)
         self._stopped = False
 
     @classmethod
@@ -70,13 +72,15 @@ class EmbeddedServer:
         binaries: Path | None = None,
         superuser: str = "postgres",
         password: Secret | None = None,
+        throwaway: bool = False,
     ) -> Self:
         """Start a server and return when it accepts connections.
 
         `settings` go to the server's command line. Without `password` the socket trusts whoever can
         reach it, which is the caller's user only; with one, and on `listen_port` always, the server
         asks for it (SCRAM). A password set when the data was made stays. `binaries` is another
-        installation's program folder, and then decides the version.
+        installation's program folder, and then decides the version. A `throwaway` server takes
+        `folder` along when it ends, also where this process is killed.
 
         Raises `ClientToolsMissing` where there are no programs, `PrecheckRefused` where the folder
         cannot be used, and `ClientToolFailed`, with the end of the log, where the server ends.
@@ -102,6 +106,7 @@ class EmbeddedServer:
             port=port,
             superuser=superuser,
             password=password,
+            discard=folder.absolute() if throwaway else None,
         )
         try:
             if not (place.data / "PG_VERSION").exists():
@@ -145,13 +150,16 @@ class EmbeddedServer:
     def stop(self) -> None:
         """End all sessions, shut down cleanly, remove the private folder; the data stays.
 
+        A throwaway server is ended at once, and nothing of it stays.
+
         Doing it twice equals doing it once.
         """
         if self._stopped:
             return
         self._stopped = True
         try:
-            if self._guard.running() is not None:
+            # What is thrown away needs no checkpoint: the guard ends it at once.
+            if self._discard is None and self._guard.running() is not None:
                 self._shut_down(signal.SIGINT)
         finally:
             self._guard.end()

@@ -8,7 +8,8 @@ the private folder is removed.
 
 DUTY is a JSON object: `user` and `group` (ids to run programs as, or null), `log` (file that takes
 the programs' output), `private` (folder to remove at the end), `move` (list of two paths: a folder
-to move at the end, and where to; or null).
+to move at the end, and where to; or null), `discard` (a further folder to remove at the end, or
+null).
 
 Standard input carries one JSON list per line: `["run", PROGRAM, ARGUMENT, …]`, `["signal", N]` or
 `["end"]`. Standard output carries one line per event: `started PID`, `exited STATUS` (negative: the
@@ -48,6 +49,7 @@ class Duty(TypedDict):
     log: str
     private: str
     move: tuple[str, str] | None
+    discard: str | None
 
 
 class Guard:
@@ -172,6 +174,8 @@ class Guard:
                 _tell(f"kept {exc}")
                 return
         shutil.rmtree(self._duty["private"], ignore_errors=True)
+        if self._duty["discard"] is not None:
+            shutil.rmtree(self._duty["discard"], ignore_errors=True)
 
 
 def _nothing(_signal: int, _frame: object) -> None:

@@ -28,8 +28,10 @@ class GuardLink:
     The guard runs in a session of its own: a Ctrl-C at the terminal reaches us and not it.
     """
 
-    def __init__(self, place: Place, log: Path) -> None:
+    def __init__(self, place: Place, log: Path, *, discard: Path | None = None) -> None:
+        """`discard` is a folder that goes with the server; what is in it is not kept."""
         self._place = place
+        self._discard = discard
         self._log = log
         self._running: int | None = None
         self._heard = b""
@@ -39,7 +41,10 @@ class GuardLink:
             "group": None if account is None else account.gid,
             "log": str(log),
             "private": str(place.private),
-            "move": None if place.data == place.home else (str(place.data), str(place.home)),
+            "move": None
+            if discard is not None or place.data == place.home
+            else (str(place.data), str(place.home)),
+            "discard": None if discard is None else str(discard),
         }
         # Pipes of Popen are not inherited by our other children, so only we hold the guard alive.
         self._guard = subprocess.Popen(
@@ -92,8 +97,10 @@ class GuardLink:
             self._order(["end"])
         rest, _ = self._guard.communicate()
         self._running = None
-        if self._guard.returncode != 0 and self._place.data == self._place.home:
+        if self._guard.returncode != 0 and (self._discard or self._place.data == self._place.home):
             shutil.rmtree(self._place.private, ignore_errors=True)
+            if self._discard is not None:
+                shutil.rmtree(self._discard, ignore_errors=True)
         for line in (self._heard + rest).decode(errors="replace").splitlines():
             if line.startswith("kept "):
                 raise ClientToolFailed(

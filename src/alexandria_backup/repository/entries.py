@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from alexandria_backup.errors import SnapshotMissing
 from alexandria_backup.repository.manifest import Manifest, SignedManifest
 from alexandria_backup.repository.manifest_parts import SnapshotKind
+from alexandria_backup.repository.results import Examination, Result
 
 #: What is known of a snapshot that nobody has read since it was stored.
 STORED = "stored"
@@ -33,6 +34,8 @@ class SnapshotEntry:
     examined: str
     #: SHA-256 of the manifest's document; None where there is none.
     document: str | None = None
+    #: What examinations of it have found, as far as that can be believed, oldest first.
+    results: tuple[Result, ...] = ()
 
     @property
     def manifest(self) -> Manifest | None:
@@ -43,6 +46,12 @@ class SnapshotEntry:
     def status(self) -> str:
         """`damaged` where something is wrong, else what was done with it, and never more."""
         return "damaged" if self.problem is not None else self.examined
+
+    @property
+    def drilled(self) -> datetime | None:
+        """When the newest good drill was; None where there was none."""
+        good = [r for r in self.results if r.examination is Examination.DRILLED and r.good]
+        return good[-1].at if good else None
 
     @property
     def created(self) -> datetime:

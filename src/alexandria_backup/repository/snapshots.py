@@ -119,6 +119,7 @@ class RepositorySnapshots:
     ) -> SnapshotEntry:
         snapshot = parse(info.name).key
         signed, problem, document, examined = None, None, None, STORED
+        about: tuple[Result, ...] = ()
         try:
             if not isinstance(data, bytes):
                 raise data
@@ -127,7 +128,10 @@ class RepositorySnapshots:
         except (SnapshotDamaged, WrongKey, StorageError) as error:
             problem = error.message
         if document is not None:
-            examined, problem = _standing(document, results)
+            about = tuple(
+                f.document for f in results if f.document and f.document.manifest == document
+            )
+            examined, problem = _standing(about)
         return SnapshotEntry(
             id=snapshot,
             archive=info.name,
@@ -137,6 +141,7 @@ class RepositorySnapshots:
             stored=info.modified,
             examined=examined,
             document=document,
+            results=about,
         )
 
     def _why(self, info: ObjectInfo) -> SnapshotDamaged | WrongKey | StorageError:
@@ -179,9 +184,8 @@ def how_it_went(snapshot: str, ledger: LedgerReport) -> str | None:
     return None
 
 
-def _standing(document: str, results: Iterable[Found[Result]]) -> tuple[str, str | None]:
+def _standing(about: Iterable[Result]) -> tuple[str, str | None]:
     """Return what was done with the snapshot of a manifest, and what was found wrong with it."""
-    about = [f.document for f in results if f.document and f.document.manifest == document]
     best, bad = standing_of(about)
     if bad is not None:
         return STORED, f"{bad.examination.value} on {bad.at:%Y-%m-%d %H:%M} UTC: {bad.problem}"

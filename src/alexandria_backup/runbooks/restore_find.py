@@ -1,11 +1,11 @@
 """The first step of a restore: find snapshot and database, read the archive to its end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.selection import select_tables
-from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.read_archive import ReadArchive, read_archive
 from alexandria_backup.errors import (
     ConnectionLost,
@@ -13,7 +13,7 @@ from alexandria_backup.errors import (
     SnapshotDamaged,
     StatementFailed,
 )
-from alexandria_backup.events import Warned
+from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres import catalog
 from alexandria_backup.postgres.activity import subscriptions
 from alexandria_backup.postgres.connect import Session
@@ -21,9 +21,10 @@ from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.runbooks.chain_reader import chain_seen
+from alexandria_backup.runbooks.chain_reader import ChainReader, chain_seen
 from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
+from alexandria_backup.runbooks.places import SnapshotPlace
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_source import part_of, rows_after, source_of
 from alexandria_backup.runbooks.restore_state import RestoreState, Source
@@ -56,14 +57,13 @@ class Find(ReadingStep):
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Read all of it; nothing is created before that has gone well."""
-        entry = self.parts.place.find(state.request.archive)
-        if entry.manifest is None and self.parts.place.trusts:
-            raise SnapshotDamaged(
-                f"`{entry.id}` has no manifest, and `[signing] trusted_keys` asks for a signed one",
-                hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
-            )
-        archive = self.parts.place.archive(entry.archive)
-        read, source = self._read(entry, archive, state.request.tables)
+        entry, read, source = read_source(
+            self.parts.place,
+            state.request.archive,
+            self.parts.chain,
+            self.parts.emit,
+            tables=state.request.tables,
+        )
         with self.parts.servers.maintenance() as maintenance:
             server = server_facts(maintenance)
             live = database_facts(maintenance, state.target)
@@ -71,10 +71,10 @@ class Find(ReadingStep):
             facts = (
                 replace(live, allow_connections=True)
                 if live
-                else _facts_for_new(maintenance, state.target, entry, read)
+                else facts_for_new(maintenance, state.target, entry, encoding=read.encoding)
             )
             if state.request.no_owner:
-                facts = _without_owner(maintenance, facts, keep=live is not None)
+                facts = without_owner(maintenance, facts, keep=live is not None)
             enabled = tuple(
                 found.name for found in subscriptions(maintenance, state.target) if found.enabled
             )
@@ -100,20 +100,6 @@ class Find(ReadingStep):
         what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {read.sha256[:12]}…"
         return Done(found, what if live else f"{what}; there is no `{state.target}` yet")
 
-    def _read(
-        self, entry: SnapshotEntry, archive: ArchiveSource, names: tuple[str, ...]
-    ) -> tuple[ReadArchive, Source]:
-        """Read the archive; where only some tables are asked for, the rows of the others aside."""
-        if not names:
-            read, report = self.parts.chain.archive(archive, self.parts.emit)
-            vouch_for(entry, read)
-            identity = archive.identity or read.sha256
-            return read, source_of(entry, read, identity, chain_seen(report))
-        tables = select_tables(ArchiveReader(archive.chunks()).entries, names).tables
-        read = read_archive(archive.only(tables), watch=lambda _: None, emit=self.parts.emit)
-        vouch_for(entry, read)
-        return part_of(entry, read, archive.identity or read.sha256, names)
-
     def _look_at(self, target: str) -> tuple[dict[str, Counted], tuple[str, ...]]:
         """Return what the live database holds and publishes."""
         with self.parts.servers.session(target, "find") as live:
@@ -129,8 +115,34 @@ class Find(ReadingStep):
                 return {}, ()
 
 
-def _facts_for_new(
-    maintenance: Session, target: str, entry: SnapshotEntry, read: ReadArchive
+def read_source(
+    place: SnapshotPlace, name: str, chain: ChainReader, emit: Emit, *, tables: Sequence[str] = ()
+) -> tuple[SnapshotEntry, ReadArchive, Source]:
+    """Read the archive of a snapshot to its end, its audit chain in the same pass.
+
+    Where only some `tables` are asked for, the rows of the others are left aside. Raises
+    SnapshotDamaged where it is not whole, not what its manifest describes, or has no manifest where
+    a signed one is asked for.
+    """
+    entry = place.find(name)
+    if entry.manifest is None and place.trusts:
+        raise SnapshotDamaged(
+            f"`{entry.id}` has no manifest, and `[signing] trusted_keys` asks for a signed one",
+            hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
+        )
+    archive = place.archive(entry.archive)
+    if tables:
+        selected = select_tables(ArchiveReader(archive.chunks()).entries, tables).tables
+        read = read_archive(archive.only(selected), watch=lambda _: None, emit=emit)
+        vouch_for(entry, read)
+        return entry, *part_of(entry, read, archive.identity or read.sha256, tables)
+    read, report = chain.archive(archive, emit)
+    vouch_for(entry, read)
+    return entry, read, source_of(entry, read, archive.identity or read.sha256, chain_seen(report))
+
+
+def facts_for_new(
+    maintenance: Session, target: str, entry: SnapshotEntry, *, encoding: str
 ) -> DatabaseFacts:
     """Return what a database that does not exist yet is to be like."""
     if entry.manifest is not None:
@@ -143,7 +155,7 @@ def _facts_for_new(
         name=target,
         oid=0,
         owner=role_facts(maintenance).name,
-        encoding=read.encoding,
+        encoding=encoding,
         connection_limit=-1,
         allow_connections=True,
         is_template=False,
@@ -153,7 +165,7 @@ def _facts_for_new(
     )
 
 
-def _without_owner(maintenance: Session, facts: DatabaseFacts, *, keep: bool) -> DatabaseFacts:
+def without_owner(maintenance: Session, facts: DatabaseFacts, *, keep: bool) -> DatabaseFacts:
     """Return facts that need no role of the snapshot's; those of a live database stay."""
     if keep:
         return facts

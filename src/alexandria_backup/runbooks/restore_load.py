@@ -201,7 +201,11 @@ def loading(
         server_major=server_major,
         archive=parts.place.archive(state.request.archive),
         entries=entries,
-        options=LoadOptions(jobs=state.request.jobs, no_owner=state.request.no_owner),
+        options=LoadOptions(
+            jobs=state.request.jobs,
+            no_owner=state.request.no_owner,
+            no_tablespaces=state.request.no_tablespaces,
+        ),
         emit=parts.emit,
     )
 

@@ -28,6 +28,8 @@ class RestoreChoices(_Value):
     stop_first: bool = False
     #: Give everything to the role that restores, and restore no privileges.
     no_owner: bool = False
+    #: Put everything into the default tablespace.
+    no_tablespaces: bool = False
     #: Restore although the archive looks like another application's.
     yes_different: bool = False
     #: Restore although the audit chain in the archive is broken.

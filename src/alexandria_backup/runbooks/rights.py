@@ -47,13 +47,20 @@ def refuse_foreign_sessions(maintenance: Session, target: str) -> None:
 
 def refuse_missing_roles(maintenance: Session, source: Source, facts: DatabaseFacts | None) -> None:
     """Owners and grantees must exist, unless neither is restored."""
-    missing = sorted(set(_roles(source, facts)) - roles(maintenance))
+    missing = missing_roles(maintenance, source, facts)
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         raise RolesMissing(
             f"roles that own or may use what is in `{source.snapshot}` do not exist: {names}",
             hint=shell("createuser", "--no-login", missing[0]) + "   # or add `--no-owner`",
         )
+
+
+def missing_roles(
+    maintenance: Session, source: Source, facts: DatabaseFacts | None
+) -> tuple[str, ...]:
+    """Return the roles that own or may use something and that the server does not have, sorted."""
+    return tuple(sorted(set(_roles(source, facts)) - roles(maintenance)))
 
 
 def refuse_foreign_owners(

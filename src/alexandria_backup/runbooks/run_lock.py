@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from alexandria_backup.errors import LockedByAnotherRun
+from alexandria_backup.postgres.connect import Session
 from alexandria_backup.runbooks.servers import Servers
 
 #: Distinguishes our locks from those of other programs on the same server.
@@ -27,3 +28,15 @@ def run_lock(servers: Servers, database: str) -> Iterator[None]:
                 hint="alexandria run list",
             )
         yield
+
+
+def is_locked(session: Session, database: str) -> bool:
+    """Tell whether anybody holds the lock of `database`, from whatever database of the server."""
+    return bool(
+        session.value(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks AS l WHERE l.locktype = 'advisory' "
+            "AND l.objsubid = 2 AND l.granted AND l.classid = %s "
+            "AND l.objid::bigint = pg_catalog.hashtext(%s)::bigint & 4294967295)",
+            (_CLASS, database),
+        )
+    )

@@ -16,6 +16,7 @@ from pydantic_settings import (
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.settings.audit import AuditSettings
 from alexandria_backup.settings.bundle import BundleSettings
+from alexandria_backup.settings.drill import DrillSettings
 from alexandria_backup.settings.outside import (
     KubernetesSettings,
     SystemdSettings,
@@ -245,6 +246,7 @@ class Settings(BaseSettings):
     encryption: EncryptionSettings = EncryptionSettings()
     snapshot: SnapshotSettings = SnapshotSettings()
     prune: PruneSettings = PruneSettings()
+    drill: DrillSettings = DrillSettings()
     bundle: BundleSettings = BundleSettings()
 
     @classmethod

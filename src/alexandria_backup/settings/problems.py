@@ -37,6 +37,12 @@ def misplaced(content: Mapping[str, Any], source: Path | None) -> Iterator[str]:
             f"`dsn` does not belong into `{source}`, which others may read: "
             f"put it into a file of mode 0600 and name that as `[database] dsn_file`"
         )
+    drill = content.get("drill")
+    if isinstance(drill, dict) and "dsn" in drill:
+        yield (
+            f"`drill.dsn` does not belong into `{source}`, which others may read: "
+            f"put it into a file of mode 0600 and name that as `[drill] dsn_file`"
+        )
     audit = content.get("audit")
     if isinstance(audit, dict) and "key" in audit:
         yield (

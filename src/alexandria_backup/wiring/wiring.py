@@ -13,6 +13,7 @@ from alexandria_backup.wiring.audits import Audits
 from alexandria_backup.wiring.bundles import Bundles
 from alexandria_backup.wiring.deployment import cluster_files, host_files
 from alexandria_backup.wiring.doctor import doctor_parts
+from alexandria_backup.wiring.drills import Drills
 from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.repositories import Repositories
 from alexandria_backup.wiring.restores import Restores
@@ -71,6 +72,11 @@ class Wiring:
     def restores(self) -> Restores:
         """Restoring, swapping back, accepting."""
         return Restores(rooms=self.rooms, places=self.places, snapshots=self.snapshots)
+
+    @cached_property
+    def drills(self) -> Drills:
+        """Restoring into a throwaway server."""
+        return Drills(rooms=self.rooms, places=self.places)
 
     @cached_property
     def bundles(self) -> Bundles:

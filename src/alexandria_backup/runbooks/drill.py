@@ -1,0 +1,280 @@
+"""Drill: restore a snapshot into a throwaway server, prove it there, and throw it away.
+
+Loading and proving are a restore's own steps. What differs is around them: a server that is
+nobody's, more questions at the end, and a result that is kept. There is no journal, since there is
+nothing to go on with: what a killed drill has left, the next one removes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from alexandria_backup.archive.inventory import event_triggers, subscriptions
+from alexandria_backup.errors import (
+    AlexandriaError,
+    DrillInconclusive,
+    SnapshotDamaged,
+    StatementFailed,
+)
+from alexandria_backup.events import Warned
+from alexandria_backup.runbooks.anchors import anchors_of
+from alexandria_backup.runbooks.drill_checks import ask
+from alexandria_backup.runbooks.drill_server import NAME
+from alexandria_backup.runbooks.drill_stage import Stage
+from alexandria_backup.runbooks.restore_find import read_source
+from alexandria_backup.runbooks.restore_load import CreateShadow, Load
+from alexandria_backup.runbooks.restore_prove import Prove
+from alexandria_backup.runbooks.restore_state import RestoreState
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, Step, shell
+from alexandria_backup.runbooks.verify import compare_with_manifest
+
+#: The steps that an operator would wait for in a real restore, before the swap.
+TIMED: Final = ("find", "load", "prove")
+
+
+def drill_runbook(stage: Stage) -> Runbook[RestoreState]:
+    """Return the steps of a drill, in order."""
+    steps: Sequence[Step[RestoreState]] = (
+        Find(stage=stage),
+        Choose(stage=stage),
+        Start(stage=stage),
+        Create(stage=stage),
+        LoadThere(stage=stage),
+        ProveThere(stage=stage),
+        Ask(stage=stage),
+        Remove(stage=stage),
+    )
+    return Runbook(name=NAME, steps=tuple(steps), state_type=RestoreState)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Find(ReadingStep):
+    """Read the snapshot to its end, and compare it with its manifest."""
+
+    name: ClassVar[str] = "find"
+
+    stage: Stage
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Name the archive."""
+        name = state.request.archive
+        archive = self.stage.place.as_file(name)
+        return Explanation(
+            sentence=f"read `{name}` in full and compare it with its manifest",
+            commands=(*archive.commands, shell("pg_restore", "--file=/dev/null", archive.file)),
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Raise SnapshotDamaged where it is not what was recorded."""
+        stage = self.stage
+        entry, read, source = read_source(
+            stage.place, state.request.archive, stage.chain, stage.emit
+        )
+        if entry.manifest is None:
+            stage.emit(Warned(message=f"`{entry.id}` has no manifest: nobody says what it holds"))
+        else:
+            compare_with_manifest(entry.manifest, read)
+        state = state.model_copy(update={"source": source})
+        _compare_chain(stage, state)
+        for kind, found in (
+            ("event trigger", event_triggers(read.entries)),
+            ("subscription", subscriptions(read.entries)),
+        ):
+            for one in found:
+                stage.leave_out(f"{kind} `{one.tag}` is not made in a drill: it acts on the world")
+        return Done(state, f"{len(source.tables)} tables, {read.rows:,} rows")
+
+
+def _compare_chain(stage: Stage, state: RestoreState) -> None:
+    """Compare the audit chain with the anchors in the manifest.
+
+    Rows and digests are those of the manifest already. An anchor that differs all the same was
+    altered, unless the chain is read by another recipe here, and then nothing can be told.
+    """
+    manifest, found = stage.entry.manifest, state.known_source.chain
+    recorded = anchors_of(manifest) if manifest is not None else ()
+    if manifest is None or manifest.audit is None or not recorded:
+        return
+    if found is not None and set(found.rolling) == {anchor.rolling for anchor in recorded}:
+        return
+    if found is not None and found.status == manifest.audit.status:
+        raise SnapshotDamaged(
+            f"the audit chain in `{stage.entry.id}` is not the one of its manifest: "
+            f"{found.summary}; recorded was {manifest.audit.summary}",
+            hint="alexandria snapshot list   # choose another snapshot",
+        )
+    raise DrillInconclusive(
+        f"the audit chain in `{stage.entry.id}` cannot be compared with its manifest: "
+        f"{found.summary if found else 'none was found'}; recorded was {manifest.audit.summary}",
+        hint="set `[audit]` as on the machine that took the snapshot",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choose(ReadingStep):
+    """Look which servers there are to restore into."""
+
+    name: ClassVar[str] = "choose-server"
+
+    stage: Stage
+
+    def explain(self, state: RestoreState) -> Explanation:  # noqa: ARG002 - the port's form
+        """Say what is looked for."""
+        return Explanation(
+            sentence="look for a server to restore into: one of our own, or the one of `[drill]`"
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Raise DrillInconclusive where there is none."""
+        candidates = self.stage.candidates(state.known_source)
+        return Done(state, ", else ".join(candidate.name for candidate in candidates))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Start the server, or connect to it, and check that it can take the snapshot."""
+
+    name: ClassVar[str] = "start-server"
+    changes: ClassVar[bool] = True
+
+    stage: Stage
+
+    def explain(self, state: RestoreState) -> Explanation:  # noqa: ARG002 - the port's form
+        """Say that it is nobody's."""
+        return Explanation(sentence="start a throwaway server; what killed drills left is removed")
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Open the first that fits; raises DrillInconclusive where none does."""
+        state = self.stage.open(state)
+        return Done(state, self.stage.version)
+
+    def undo(self, state: RestoreState) -> RestoreState:
+        """Remove it, with all that it holds."""
+        self.stage.close()
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnStage:
+    """Base of the steps that work in the throwaway server: all they do goes with it."""
+
+    changes: ClassVar[bool] = True
+
+    stage: Stage
+
+    def undo(self, state: RestoreState) -> RestoreState:
+        """It goes with the server, or with the database."""
+        return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Create(_OnStage):
+    """Create the database, as the source was where the server can."""
+
+    name: ClassVar[str] = "create-database"
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Give the command that makes it."""
+        return Explanation(
+            sentence=f"create database `{state.shadow}` there",
+            commands=(shell("createdb", "--template=template0", state.shadow),),
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Create it; where the server lacks the locale, with the plain one."""
+        create = CreateShadow(parts=self.stage.parts)
+        try:
+            return create.do(state)
+        except StatementFailed as error:
+            plain = self.stage.with_plain_locale(state, error)
+            return create.do(create.undo(plain))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadThere(_OnStage):
+    """Load the snapshot as a restore does."""
+
+    name: ClassVar[str] = "load"
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Give the pg_restore command."""
+        request = state.request
+        return Explanation(
+            sentence=f"load `{request.archive}` into `{state.shadow}`, as a restore does",
+            commands=(
+                shell(
+                    *("pg_restore", "--exit-on-error", "--no-tablespaces"),
+                    *(f"--jobs={request.jobs}", f"--dbname={state.shadow}"),
+                    self.stage.place.as_file(request.archive).file,
+                ),
+            ),
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Raise ProofFailed where the snapshot cannot be loaded."""
+        with self.stage.judging("the snapshot cannot be loaded"):
+            return Load(parts=self.stage.parts).do(state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProveThere(_OnStage):
+    """Compare what was loaded with the snapshot, as a restore does before its swap."""
+
+    name: ClassVar[str] = "prove"
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Say what is compared."""
+        return Explanation(sentence=f"compare `{state.shadow}` with the snapshot, row by row")
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Raise ProofFailed at whatever is not as the snapshot says."""
+        with self.stage.judging("what was loaded cannot be read"):
+            return Prove(parts=self.stage.parts).do(state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask(_OnStage):
+    """Ask the queries of the settings."""
+
+    name: ClassVar[str] = "check"
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Name them."""
+        names = ", ".join(f"`{name}`" for name in self.stage.checks) or "none is set"
+        return Explanation(
+            sentence=f"ask the queries of `[drill] checks`: {names}",
+            commands=tuple(
+                shell("psql", f"--dbname={state.shadow}", "-c", query)
+                for query in self.stage.checks.values()
+            ),
+        )
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Raise ProofFailed, naming each check that has failed."""
+        with (
+            self.stage.judging("the checks cannot be asked"),
+            self.stage.parts.servers.session(state.shadow, "drill") as session,
+        ):
+            ask(session, self.stage.checks)
+        return Done(state, f"{len(self.stage.checks)} passed" if self.stage.checks else "none set")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remove(_OnStage):
+    """Throw everything away."""
+
+    name: ClassVar[str] = "remove"
+
+    def explain(self, state: RestoreState) -> Explanation:
+        """Say what goes."""
+        return Explanation(sentence=f"remove `{state.shadow}`, and the server that was started")
+
+    def do(self, state: RestoreState) -> Done[RestoreState]:
+        """Remove it; what cannot be removed does not make the snapshot worse, and is told."""
+        try:
+            self.stage.close()
+        except AlexandriaError as error:
+            warning = f"the drill's database is still there: {error.message}"
+            self.stage.emit(Warned(message=warning, hint="the next drill drops it"))
+            return Done(state.model_copy(update={"warnings": (*state.warnings, warning)}))
+        return Done(state, "nothing is left")

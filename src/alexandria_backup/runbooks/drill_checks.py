@@ -1,0 +1,39 @@
+"""The queries that an operator wants asked of restored data."""
+
+from collections.abc import Mapping
+
+from alexandria_backup.errors import ConnectionLost, ProofFailed, StatementFailed
+from alexandria_backup.postgres.connect import Session
+
+
+def ask(session: Session, checks: Mapping[str, str]) -> None:
+    """Ask each query in a read-only transaction; raise ProofFailed, naming all that have failed.
+
+    One has passed where it returns exactly one row whose first column is true.
+    """
+    failed = {
+        name: problem for name, query in checks.items() if (problem := _problem(session, query))
+    }
+    if failed:
+        told = "; ".join(f"`{name}` {problem}" for name, problem in failed.items())
+        raise ProofFailed(
+            f"{len(failed)} of {len(checks)} checks have failed: {told}",
+            hint="see `[drill] checks` in the settings",
+        )
+
+
+def _problem(session: Session, query: str) -> str | None:
+    """Return what is wrong with the answer; None where nothing is."""
+    try:
+        with session.transaction(read_only=True):
+            rows = session.all(query)
+    except ConnectionLost:
+        raise
+    except StatementFailed as error:
+        return f"was refused: {error.message}"
+    if len(rows) != 1:
+        return f"returned {len(rows):,} rows, and one is expected"
+    # A query may have no column at all.
+    if rows[0][:1] != (True,) or not isinstance(rows[0][0], bool):
+        return "did not return true"
+    return None

@@ -1,0 +1,177 @@
+"""The server that a drill restores into: one of its own, or a database of a given one.
+
+Both leave nothing behind. A server of its own goes with this process, whatever ends that; on a
+given one the database goes with the drill, and where a drill was killed, with the next one.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from alexandria_backup.errors import AlexandriaError
+from alexandria_backup.events import Emit, Note
+from alexandria_backup.postgres.client_tools import ClientTools, installed_in
+from alexandria_backup.postgres.connect import Session, Timeouts
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.postgres.server import list_databases
+from alexandria_backup.postgres.shadow import discard_unfinished, drop_database, read_marker
+from alexandria_backup.postgres.swap import who_is
+from alexandria_backup.postgres.throwaway_folder import remove_left_over, throwaway_folder
+from alexandria_backup.runbooks.run_lock import is_locked, run_lock
+from alexandria_backup.runbooks.servers import Servers
+
+#: What the name of each run of a drill begins with.
+NAME: Final = "drill"
+#: A restored database is somebody's code, and must not act on the world.
+_QUIET: Final = {"shared_preload_libraries": "", "max_logical_replication_workers": "0"}
+_RUN: Final = re.compile(r"drill-\d{8}T\d{6}Z-[2-9a-z]{4}")
+_DATABASE: Final = re.compile(r"alexandria_drill_(\d{8}t\d{6}z)_([2-9a-z]{4})")
+_UNFINISHED: Final = re.compile(rf"alexandria_new_({_RUN.pattern})")
+
+#: Client tools that fit a server's major version.
+FindTools = Callable[[int], ClientTools]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillServer:
+    """A server to restore into."""
+
+    servers: Servers
+    tools: FindTools
+    #: True where the whole server is thrown away, so that roles can be made there.
+    own: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A server that a drill could use."""
+
+    #: Such as `PostgreSQL 18 of `/usr/lib/postgresql/18/bin``.
+    name: str
+    own: bool
+    #: Starts it, or connects; at the end of the block nothing is left.
+    open: Callable[[], AbstractContextManager[DrillServer]]
+
+
+def database_of(run: str) -> str:
+    """Return the name of the database that a drill makes."""
+    _, at, suffix = run.split("-")
+    return f"alexandria_drill_{at.lower()}_{suffix}"
+
+
+def embedded_candidate(
+    programs: Path, run: str, *, folder: Path, tools: FindTools, emit: Emit
+) -> Candidate:
+    """Return a server of our own, started with the programs of an installation."""
+    return Candidate(
+        name=f"a server of its own, with the programs in `{programs}`",
+        own=True,
+        open=partial(_embedded, programs, run, folder, tools, emit),
+    )
+
+
+def given_candidate(
+    dsn: Dsn, run: str, *, timeouts: Timeouts, tools: FindTools, emit: Emit
+) -> Candidate:
+    """Return the server of a DSN."""
+    return Candidate(
+        name=f"a database of its own on `{dsn}`",
+        own=False,
+        open=partial(_given, dsn, run, timeouts, tools, emit),
+    )
+
+
+@contextmanager
+def _embedded(
+    programs: Path, run: str, base: Path, tools: FindTools, emit: Emit
+) -> Iterator[DrillServer]:
+    for folder in remove_left_over(base):
+        emit(Note(message=f"what a killed drill has left was removed: `{folder}`"))
+    own = installed_in(programs)
+
+    def fitting(major: int) -> ClientTools:
+        return own if own is not None and own.major >= major else tools(major)
+
+    with (
+        throwaway_folder(base) as folder,
+        EmbeddedServer.start(folder, binaries=programs, settings=_QUIET, throwaway=True) as server,
+    ):
+        yield DrillServer(
+            servers=Servers(
+                application=Dsn.parse(server.conninfo(database_of(run))),
+                administrator=Dsn.parse(server.conninfo("postgres")),
+                timeouts=Timeouts(),
+            ),
+            tools=fitting,
+            own=True,
+        )
+
+
+@contextmanager
+def _given(
+    dsn: Dsn, run: str, timeouts: Timeouts, tools: FindTools, emit: Emit
+) -> Iterator[DrillServer]:
+    database = database_of(run)
+    servers = Servers(application=dsn.with_database(database), administrator=dsn, timeouts=timeouts)
+    # Held by a session, so that it ends with this process and tells the next drill of that.
+    with run_lock(servers, run):
+        with servers.maintenance() as maintenance:
+            for name in drop_left_over(maintenance):
+                emit(Note(message=f"what a killed drill has left was dropped: database `{name}`"))
+        try:
+            yield DrillServer(servers=servers, tools=tools, own=False)
+        finally:
+            with servers.maintenance() as maintenance:
+                _drop(maintenance, run, database)
+
+
+def drop_left_over(maintenance: Session) -> tuple[str, ...]:
+    """Drop the databases of drills that were killed; return their names.
+
+    A drill that is at work, from whatever machine, holds the lock of its run.
+    """
+    dropped = []
+    for name in list_databases(maintenance):
+        run = _run_of(name)
+        if run is None or is_locked(maintenance, run):
+            continue
+        if _UNFINISHED.fullmatch(name):
+            discard_unfinished(maintenance, run)
+        elif not _drop(maintenance, run, name):
+            continue
+        dropped.append(name)
+    return tuple(dropped)
+
+
+def _run_of(database: str) -> str | None:
+    """Return the run whose database has this name; None where it is no drill's."""
+    if found := _UNFINISHED.fullmatch(database):
+        return found[1]
+    if found := _DATABASE.fullmatch(database):
+        return f"{NAME}-{found[1].upper()}-{found[2]}"
+    return None
+
+
+def _drop(maintenance: Session, run: str, database: str) -> bool:
+    """Drop the database of a run, where the marker says that it is that; tell whether it was."""
+    discard_unfinished(maintenance, run)
+    marker = read_marker(maintenance, database)
+    oid = who_is(maintenance, database)
+    if marker is None or marker.run != run or oid is None:
+        return False
+    drop_database(maintenance, database, expected_oid=oid, marker_run=run)
+    return True
+
+
+def is_alive(server: DrillServer) -> bool:
+    """Tell whether the server still answers."""
+    try:
+        with server.servers.maintenance() as session:
+            return session.value("SELECT true") is True
+    except AlexandriaError:
+        return False

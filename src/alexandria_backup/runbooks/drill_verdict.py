@@ -1,0 +1,143 @@
+"""What a drill has found: of the snapshot, or of itself; and how that is kept, signed.
+
+A failure counts against the snapshot only where it is the snapshot's. Whatever else stops a drill
+leaves it inconclusive: nothing is known then, and nothing is kept.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from alexandria_backup.errors import (
+    AlexandriaError,
+    ClientToolFailed,
+    ConnectionLost,
+    DrillInconclusive,
+    Interrupted,
+    ProofFailed,
+    SnapshotDamaged,
+    StatementFailed,
+    StorageError,
+    UsageError,
+    WrongKey,
+)
+from alexandria_backup.events import Emit, Note, Warned
+from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.repository.examining import Bad, record
+from alexandria_backup.repository.ledger_entry import Action
+from alexandria_backup.repository.opened import Repository
+from alexandria_backup.repository.rehashing import damaged_objects
+from alexandria_backup.repository.results import Examination
+from alexandria_backup.runbooks.drill_server import DrillServer, is_alive
+
+#: Classes of SQLSTATEs that are about a server and not about what is loaded into it: connection,
+#: resources, an operator's intervention, system, internal.
+_OF_THE_SERVER: Final = frozenset({"08", "53", "57", "58", "XX"})
+#: The same in what `pg_restore` says, which hands on no SQLSTATE.
+_SAID_OF_THE_SERVER: Final = re.compile(
+    r"ended with signal|No space left on device|out of (shared )?memory|too many clients"
+    r"|server closed the connection|could not connect|connection to server|terminating connection",
+    re.IGNORECASE,
+)
+#: What is told as it is: the snapshot's fault, the operator's will, or a mistake in a setting.
+_TOLD_AS_IT_IS: Final = (SnapshotDamaged, ProofFailed, DrillInconclusive, Interrupted, UsageError)
+
+
+@contextmanager
+def judged(server: DrillServer, what: str, *, as_it_was: bool) -> Iterator[None]:
+    """Turn a refusal of the server into a finding on the snapshot, where it is one.
+
+    `as_it_was` is False where the database could not be made as the source was: then a refusal
+    shows nothing. Raises ProofFailed, DrillInconclusive, or what is neither as it comes.
+    """
+    try:
+        yield
+    except ConnectionLost as error:
+        raise inconclusive(error) from error
+    except (ClientToolFailed, StatementFailed) as error:
+        if not as_it_was or _is_the_servers(error) or not is_alive(server):
+            raise inconclusive(error) from error
+        raise ProofFailed(f"{what}: {error.message}", hint=error.hint) from error
+
+
+def _is_the_servers(error: ClientToolFailed | StatementFailed) -> bool:
+    if isinstance(error, StatementFailed):
+        return error.sqlstate is None or error.sqlstate[:2] in _OF_THE_SERVER
+    return _SAID_OF_THE_SERVER.search(error.message) is not None
+
+
+def as_told(error: AlexandriaError) -> AlexandriaError:
+    """Return what a drill ends with: the error itself where it tells of the snapshot."""
+    return error if isinstance(error, _TOLD_AS_IT_IS) else inconclusive(error)
+
+
+def inconclusive(error: AlexandriaError) -> DrillInconclusive:
+    """Return the same as a drill that shows nothing."""
+    return DrillInconclusive(
+        f"the drill could not run, so nothing is known: {error.message}", hint=error.hint
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeper:
+    """Keeps what drills of one snapshot find; a plain folder keeps nothing."""
+
+    repository: Repository | None
+    entry: SnapshotEntry
+    run: str
+    emit: Emit
+
+    def good(self, details: dict[str, str]) -> bool:
+        """Keep that all was as the manifest says; tell whether it is kept."""
+        return self._keep((), None, details)
+
+    def bad(self, error: AlexandriaError) -> bool:
+        """Keep what was wrong, and which objects are to blame; tell whether it is kept."""
+        bad: tuple[Bad, ...] = ()
+        if isinstance(error, SnapshotDamaged) and self.repository is not None:
+            # What cannot be read again now is not known to be bad.
+            with suppress(StorageError):
+                bad = damaged_objects(self.repository, self.entry)
+        return self._keep(bad, error.message, {})
+
+    def _keep(self, bad: tuple[Bad, ...], problem: str | None, details: dict[str, str]) -> bool:
+        if self.repository is None:
+            self.emit(Note(message="the result is not kept: only a repository keeps results"))
+            return False
+        try:
+            kept = record(
+                self.repository,
+                self.entry,
+                Examination.DRILLED,
+                bad,
+                problem=problem,
+                details={"run": self.run, **details},
+            )
+        except StorageError as error:
+            return self._not_kept(error.message, error.hint)
+        if not kept:
+            return self._not_kept("this machine has no signing key", "set `signing.key_file`")
+        self._tell_ledger(problem, details)
+        return True
+
+    def _not_kept(self, why: str, hint: str | None) -> bool:
+        self.emit(Warned(message=f"the result is not kept: {why}", hint=hint))
+        return False
+
+    def _tell_ledger(self, problem: str | None, details: dict[str, str]) -> None:
+        """The result is what counts: the ledger's failure must not hide it."""
+        if self.repository is None:
+            return
+        try:
+            head = self.repository.ledger.append(
+                Action.DRILL,
+                snapshots=(self.entry.id,),
+                reason=problem,
+                details={"good": str(problem is None).lower(), **details},
+                run=self.run,
+            )
+            self.repository.remember((head,))
+        except (StorageError, WrongKey) as error:
+            self.emit(Warned(message=f"the ledger does not tell of the drill: {error.message}"))

@@ -1,0 +1,148 @@
+"""Drills: which servers there are for one, and what it works with."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alexandria_backup.credentials.local import EnvironmentSource, FileSource
+from alexandria_backup.credentials.source import find_dsn
+from alexandria_backup.errors import ClientToolsMissing, DrillInconclusive
+from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
+from alexandria_backup.postgres.connect import Timeouts
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.server_programs import server_programs
+from alexandria_backup.runbooks.drill import drill_runbook
+from alexandria_backup.runbooks.drill_run import Drill
+from alexandria_backup.runbooks.drill_server import (
+    NAME,
+    Candidate,
+    DrillServer,
+    database_of,
+    embedded_candidate,
+    given_candidate,
+)
+from alexandria_backup.runbooks.drill_stage import Stage
+from alexandria_backup.runbooks.drill_verdict import Keeper
+from alexandria_backup.runbooks.places import RepositoryPlace, SnapshotPlace
+from alexandria_backup.runbooks.restore_parts import RestoreParts
+from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
+from alexandria_backup.settings.drill import DrillServerName
+from alexandria_backup.wiring.places import Places
+from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.runs import begin, new_run
+
+#: The major versions that the extra brings.
+_IN_THE_EXTRA = ("16", "18")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drills:
+    """What `alexandria snapshot drill` does."""
+
+    rooms: Rooms
+    places: Places
+
+    def drill(self, name: str, *, jobs: int | None = None) -> Drill:
+        """Return the drill of a snapshot: an id or `latest` of the repository, or a file."""
+        location, archive = self.places.locate(name)
+        place = self.places.place(location)
+        entry = place.find(archive)
+        run = new_run(NAME)
+        database = database_of(run)
+        state = RestoreState(
+            run=run,
+            target=database,
+            request=RestoreRequest(
+                store=location,
+                archive=archive,
+                to_database=database,
+                no_tablespaces=True,
+                # A chain that was broken when the snapshot was taken must come back just so.
+                accept_chain=True,
+                jobs=jobs or self.rooms.settings.database.jobs,
+            ),
+        )
+        stage = Stage(
+            entry=entry,
+            place=place,
+            chain=self.rooms.chain,
+            checks=self.rooms.settings.drill.checks,
+            candidates=lambda source: self._candidates(run, source),
+            parts_on=lambda server: self._parts(place, server),
+            emit=self.rooms.emit,
+        )
+        repository = place.repository if isinstance(place, RepositoryPlace) else None
+        return Drill(
+            procedure=begin(self.rooms, drill_runbook(stage), state, journalled=False),
+            stage=stage,
+            keeper=Keeper(repository=repository, entry=entry, run=run, emit=self.rooms.emit),
+        )
+
+    def _parts(self, place: SnapshotPlace, server: DrillServer) -> RestoreParts:
+        settings = self.rooms.settings
+        return RestoreParts(
+            servers=server.servers,
+            application=self.rooms.node,
+            place=place,
+            chain=self.rooms.chain,
+            tools=server.tools,
+            safety=None,
+            checks=settings.application.checks,
+            server_free_bytes=None,
+            fence_patience_s=settings.database.fence_timeout_s,
+            emit=self.rooms.emit,
+        )
+
+    def _candidates(self, run: str, source: Source) -> tuple[Candidate, ...]:
+        found = tuple(self._found(run, source))
+        if found:
+            return found
+        major = source.server_version.partition(".")[0]
+        how = (
+            "pip install 'alexandria-backup[drill]'   # or set `[drill] dsn_file`"
+            if major in _IN_THE_EXTRA
+            else f"apt install postgresql-{major}   # or set `[drill] dsn_file`"
+        )
+        raise DrillInconclusive(
+            f"there is no server to restore a snapshot of PostgreSQL {major} into, "
+            "so nothing is known",
+            hint=how,
+        )
+
+    def _found(self, run: str, source: Source) -> Iterator[Candidate]:
+        settings, tools, emit = self.rooms.settings, self._tools, self.rooms.emit
+        major = source.server_version.partition(".")[0]
+        if settings.drill.server is not DrillServerName.DSN and major.isdigit():
+            for programs in server_programs(int(major)):
+                folder = settings.drill.folder or _roomy_folder()
+                yield embedded_candidate(programs, run, folder=folder, tools=tools, emit=emit)
+        dsn = self._dsn()
+        if settings.drill.server is not DrillServerName.EMBEDDED and dsn is not None:
+            database = settings.database
+            timeouts = Timeouts(connect=database.connect_timeout_s, lock=database.lock_timeout_s)
+            yield given_candidate(dsn, run, timeouts=timeouts, tools=tools, emit=emit)
+
+    def _tools(self, server_major: int) -> ClientTools:
+        """Return fitting programs: `[database] client_tools` are those of another server."""
+        try:
+            return self.rooms.tools(server_major)
+        except ClientToolsMissing:
+            return find_client_tools(server_major)
+
+    def _dsn(self) -> Dsn | None:
+        """Return the DSN of the settings; None where none is set. Raises CredentialsNotFound."""
+        drill = self.rooms.settings.drill
+        sources = (
+            EnvironmentSource(variable="ALEXANDRIA_DRILL__DSN", value=drill.dsn),
+            FileSource(given_as="[drill] dsn_file", path=drill.dsn_file, emit=self.rooms.emit),
+        )
+        if not any(source.configured() for source in sources):
+            return None
+        return find_dsn(sources).dsn
+
+
+def _roomy_folder() -> Path:
+    """Return where a server may keep its data: on a disk, unless TMPDIR says otherwise."""
+    return Path(tempfile.gettempdir() if os.environ.get("TMPDIR") else "/var/tmp")  # noqa: S108

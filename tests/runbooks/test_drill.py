@@ -1,0 +1,503 @@
+"""A drill restores a snapshot into a throwaway server, and is never called more than it was."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drill_support import WAIT, Range, drills_of, eventually, guard_of, kill
+from oracle_support import keep_in_frames
+from shapes_support import SHAPES, create_shapes
+from site_support import CHINOOK_ROWS, CHINOOK_TABLES, Ended, Site
+
+from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.repository.layout import manifest_name, object_name
+from alexandria_backup.repository.ledger_entry import Action
+from alexandria_backup.repository.manifest import Manifest, decode, encode
+from alexandria_backup.sealing.encryption import Identity
+from alexandria_backup.sealing.signing import SigningKey, sign_note
+
+DrillsAt = Callable[[Site], Range]
+
+
+@pytest.fixture
+def drills_at() -> Iterator[Callable[[Site], Range]]:
+    """Let sites be drilled: `drills_at(site)`."""
+    with ExitStack() as stack:
+        yield lambda site: stack.enter_context(drills_of(site))
+
+
+@pytest.fixture
+def drills(site: Site, drills_at: DrillsAt) -> Range:
+    """Drills of a repository's snapshots, each table in frames."""
+    return drills_at(keep_in_frames(site))
+
+
+def refused(ended: Ended, code: int, *words: str) -> None:
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    for word in words:
+        assert word in ended.stderr
+
+
+def result_of(ended: Ended) -> dict[str, Any]:
+    lines = [json.loads(line) for line in ended.stdout.splitlines()]
+    found: dict[str, Any] = next(line["result"] for line in lines if line["event"] == "result")
+    return found
+
+
+# ── a good one ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_everything_together_is_drilled(
+    new_site: Callable[..., Site], server: EmbeddedServer, drills_at: DrillsAt
+) -> None:
+    drills = drills_at(keep_in_frames(new_site(server)))
+    create_shapes(drills.site, *SHAPES.values())
+    drills.checks(tracks="SELECT count(*) > 3000 FROM public.track", plain="SELECT 1 = 1")
+    drills.snapshot()
+    assert drills.newest()["status"] == "stored"
+
+    drilled = result_of(drills.drilled("--json"))
+
+    assert drilled["server"].startswith(f"PostgreSQL {server.major}.")
+    assert drilled["digests"] == drilled["tables"] > CHINOOK_TABLES
+    assert drilled["rows"] > CHINOOK_ROWS
+    assert drilled["checks"] == ["tracks", "plain"]
+    spent = [drilled[f"{name}_seconds"] for name in ("find", "load", "prove")]
+    assert min(spent) > 0
+    assert drilled["restore_seconds"] == pytest.approx(sum(spent))
+    assert drilled["recorded"]
+    newest = drills.newest()
+    assert newest["status"] == "drilled"
+    assert newest["drilled"]
+
+
+def test_show_and_ledger_tell_of_it(drills: Range) -> None:
+    drills.snapshot()
+    name = drills.newest()["id"]
+    drills.drilled(name)
+    shown = drills.site.run("snapshot", "show", name).stdout
+    assert "status     drilled" in shown
+    assert "good: find 0." in shown
+    (result,) = result_of(drills.site.run("snapshot", "show", name, "--json"))["results"]
+    assert (result["examination"], result["good"]) == ("drilled", True)
+    *_, newest = drills.site.wiring().repositories.opened.ledger.read().entries.values()
+    assert (newest.action, newest.snapshots, newest.details["good"]) == (
+        Action.DRILL,
+        (name,),
+        "true",
+    )
+
+
+def test_a_file_is_drilled_and_keeps_no_result(site: Site, drills_at: DrillsAt) -> None:
+    drills = drills_at(site)
+    drills.snapshot()
+    ended = drills.drilled()
+    assert f"proved    {CHINOOK_TABLES} tables and {CHINOOK_ROWS:,} rows" in ended.stdout
+    assert "only a repository keeps results" in ended.stderr
+    archive = site.dump()
+    plain = drills.drill(str(archive))
+    assert plain.returncode == 3, plain.stderr
+    assert "has no manifest: nobody says what it holds" in plain.stderr
+
+
+def test_what_is_the_servers_alone_does_not_stop_it(drills: Range) -> None:
+    """Roles and tablespaces of the source are not there, and need not be."""
+    site = drills.site
+    with site.connection() as connection:
+        connection.execute("SET allow_in_place_tablespaces = on")
+        connection.execute("CREATE TABLESPACE drill_space LOCATION ''")
+    try:
+        site.sql("CREATE TABLE elsewhere (i int PRIMARY KEY) TABLESPACE drill_space")
+        site.sql("INSERT INTO elsewhere VALUES (1)")
+        site.sql(f'ALTER TABLE elsewhere OWNER TO "{site.role}"')
+        drills.checks(owner=f"SELECT pg_get_userbyid(relowner) = '{site.role}' "
+                      "FROM pg_class WHERE relname = 'elsewhere'")  # fmt: skip
+        drills.snapshot()
+        drills.drilled()
+    finally:
+        site.sql("DROP TABLE IF EXISTS elsewhere")
+        site.sql("DROP TABLESPACE drill_space")
+
+
+def test_what_acts_on_the_world_is_not_made(drills: Range) -> None:
+    drills.site.sql(
+        "CREATE FUNCTION boom() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'boom'; END $$;"
+        "CREATE EVENT TRIGGER watcher ON ddl_command_end EXECUTE FUNCTION boom();"
+        "ALTER EVENT TRIGGER watcher DISABLE;"
+    )
+    drills.site.sql(
+        "CREATE SUBSCRIPTION faraway CONNECTION 'host=192.0.2.1' PUBLICATION p "
+        "WITH (connect = false, slot_name = NONE)"
+    )
+    drills.checks(
+        nothing="SELECT NOT EXISTS (SELECT FROM pg_event_trigger) "
+        "AND NOT EXISTS (SELECT FROM pg_subscription)"
+    )
+    try:
+        drills.snapshot()
+        said = drills.drilled().stdout
+    finally:
+        drills.site.sql("DROP SUBSCRIPTION faraway")
+    assert "event trigger `watcher` is not made in a drill" in said
+    assert "subscription `faraway` is not made in a drill" in said
+
+
+def test_an_encrypted_one_needs_its_identity(
+    site: Site, tmp_path: Path, drills_at: DrillsAt
+) -> None:
+    identity = Identity.generate()
+    identity.save(tmp_path / "identity")
+    SigningKey.generate("backup.example.org").save(tmp_path / "signing")
+    with site.config.open("a", encoding="utf-8") as config:
+        config.write(
+            f'[encryption]\nrecipients = ["{identity.recipient}"]\n'
+            f'[signing]\nkey_file = "{tmp_path / "signing"}"\n'
+        )
+    opening = {"ALEXANDRIA_ENCRYPTION__IDENTITY_FILE": str(tmp_path / "identity")}
+    assert site.run("repository", "init", environ=opening).returncode == 0
+    drills = drills_at(site)
+    # In a process of its own: the one that has stored something can read it back.
+    assert site.process("snapshot", "create").returncode == 0
+
+    refused(drills.drill(), 23, "the drill could not run, so nothing is known")
+    assert drills.newest()["status"] == "stored"
+
+    ended = drills.drill(environ=opening)
+    assert ended.returncode == 0, ended.stderr
+    assert drills.newest()["status"] == "drilled"
+
+
+def test_a_plan_starts_nothing_and_keeps_nothing(drills: Range) -> None:
+    drills.checks(some="SELECT true")
+    drills.snapshot()
+    name = drills.newest()["id"]
+    planned = drills.drilled("--plan").stdout
+    assert f"$ alexandria snapshot export {name} {name}.pgdump" in planned
+    assert "8. remove: " in planned
+    assert "'SELECT true'" in planned
+    assert drills.newest()["status"] == "stored"
+
+
+# ── a bad one ────────────────────────────────────────────────────────────────────────────────────
+
+
+def manifest_of(drills: Range) -> tuple[Path, Manifest]:
+    path = drills.site.repository / manifest_name(drills.newest()["id"])
+    return path, decode(path.read_bytes(), ()).manifest
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
+def test_a_damaged_object_is_named_and_remembered(drills: Range, damage: str) -> None:
+    drills.snapshot()
+    _, manifest = manifest_of(drills)
+    (table,) = [table for table in manifest.tables if table.name == "track"]
+    assert table.framed is not None
+    name = object_name(table.framed.frames[0].parts[0].object)
+    path = drills.site.repository / name
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(data[:-1] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
+
+    refused(drills.drill(manifest.snapshot), 20, path.name)
+
+    newest = drills.newest()
+    assert newest["status"] == "damaged"
+    assert "drilled on" in newest["problem"]
+    assert name in newest["problem"]
+
+
+def test_a_digest_that_does_not_fit_is_named(site: Site, drills_at: DrillsAt) -> None:
+    site.make_repository()
+    drills = drills_at(site)
+    drills.snapshot()
+    path, manifest = manifest_of(drills)
+    tables = tuple(
+        table.model_copy(update={"digest": "0" * 64}) if table.name == "genre" else table
+        for table in manifest.tables
+    )
+    path.write_bytes(encode(manifest.model_copy(update={"tables": tables}), None))
+    refused(drills.drill(manifest.snapshot), 20, "`public.genre`")
+    assert drills.newest()["status"] == "damaged"
+
+
+def test_rows_that_cannot_be_loaded_are_the_snapshots_fault(drills: Range) -> None:
+    drills.site.sql(
+        "CREATE FUNCTION fits(i int) RETURNS bool LANGUAGE sql AS 'SELECT true';"
+        "CREATE TABLE picky (i int CHECK (public.fits(i))); INSERT INTO picky VALUES (1);"
+        "CREATE OR REPLACE FUNCTION fits(i int) RETURNS bool LANGUAGE sql AS 'SELECT false'"
+    )
+    drills.snapshot()
+    refused(drills.drill(), 1, "the snapshot cannot be loaded", "picky")
+    newest = drills.newest()
+    assert newest["status"] == "damaged"
+    assert "picky" in newest["problem"]
+
+
+def test_each_check_that_fails_is_named_with_what_it_did(drills: Range) -> None:
+    drills.checks(
+        good="SELECT true, 'and more'",
+        wrong="SELECT false",
+        nothing="SELECT true WHERE false",
+        several="SELECT true FROM generate_series(1, 3)",
+        null="SELECT NULL::bool",
+        number="SELECT 1",
+        empty="SELECT",
+        mistaken="SELECT true FROM no_such_table",
+        writing="CREATE TABLE public.scratch (i int)",
+    )
+    drills.snapshot()
+    ended = drills.drill()
+    refused(
+        ended, 1, "8 of 9 checks have failed", "`wrong` did not return true",
+        "`nothing` returned 0 rows", "`several` returned 3 rows", "`null` did not return true",
+        "`number` did not return true", "`empty` did not return true", "`mistaken` was refused",
+        "`writing` was refused",
+    )  # fmt: skip
+    assert "`good`" not in ended.stderr.split("checks have failed")[-1]
+    newest = drills.newest()
+    assert newest["status"] == "damaged"
+    assert "`wrong`" in newest["problem"]
+
+
+def test_a_good_drill_takes_back_a_bad_one(drills: Range) -> None:
+    drills.snapshot()
+    name = drills.newest()["id"]
+    wrong = {"ALEXANDRIA_DRILL__CHECKS": '{"wrong": "SELECT false"}'}
+    refused(drills.drill(name, environ=wrong), 1, "`wrong`")
+    assert drills.newest()["status"] == "damaged"
+    drills.drilled(name)
+    assert drills.newest()["status"] == "drilled"
+
+
+# ── an inconclusive one ──────────────────────────────────────────────────────────────────────────
+
+
+def test_without_a_server_nothing_is_known(drills: Range) -> None:
+    drills.snapshot()
+    no_server = {"ALEXANDRIA_DRILL__SERVER": "dsn"}
+    ended = drills.drill(environ=no_server)
+    refused(ended, 23, "there is no server", "hint: pip install 'alexandria-backup[drill]'")
+    error = json.loads(drills.drill("--json", environ=no_server).stdout.splitlines()[-1])
+    assert (error["code"], error["exit_code"]) == ("drill-inconclusive", 23)
+    assert drills.newest()["status"] == "stored"
+    assert drills.drill("--plan", environ=no_server).returncode == 23
+
+
+def test_an_extension_that_no_server_has_is_named(drills: Range) -> None:
+    drills.site.sql(
+        "CREATE EXTENSION vector; SET allow_system_table_mods = on; "
+        "UPDATE pg_extension SET extname = 'ghost' WHERE extname = 'vector'"
+    )
+    drills.snapshot()
+    refused(drills.drill(), 23, "no server can take the snapshot", "`ghost`")
+    assert drills.newest()["status"] == "stored"
+
+
+def test_a_folder_that_cannot_be_made_is_told(drills: Range) -> None:
+    drills.snapshot()
+    (drills.site.folder / "a-file").touch()
+    elsewhere = {"ALEXANDRIA_DRILL__FOLDER": str(drills.site.folder / "a-file" / "below")}
+    refused(drills.drill(environ=elsewhere), 23, "no folder for a throwaway server")
+
+
+def test_a_session_that_ends_in_the_middle_shows_nothing(drills: Range) -> None:
+    drills.checks(gone="SELECT pg_terminate_backend(pg_backend_pid())")
+    drills.snapshot()
+    refused(drills.drill(), 23, "the connection to database", "was lost")
+    assert drills.newest()["status"] == "stored"
+
+
+# ── results that are not to be believed ──────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("forged", ["unsigned", "signed by a stranger", "good instead of bad"])
+def test_a_forged_result_is_not_believed(
+    site: Site, tmp_path: Path, drills_at: DrillsAt, forged: str
+) -> None:
+    key = SigningKey.generate("backup.example.org")
+    key.save(tmp_path / "signing")
+    with site.config.open("a", encoding="utf-8") as config:
+        config.write(
+            f'[signing]\nkey_file = "{tmp_path / "signing"}"\ntrusted_keys = ["{key.trusted}"]\n'
+        )
+    site.make_repository()
+    drills = drills_at(site)
+    drills.snapshot()
+    name = drills.newest()["id"]
+    wrong = {"ALEXANDRIA_DRILL__CHECKS": '{"wrong": "SELECT false"}'}
+    refused(drills.drill(name, environ=wrong), 1, "`wrong`")
+    (path,) = (site.repository / "results" / name).iterdir()
+    text = path.read_bytes().replace(b'"good": false', b'"good": true')
+    assert text != path.read_bytes()
+    text = text.replace(b"checks have failed", b"checks have passed")
+    if forged != "good instead of bad":
+        # A signed document is its text, an empty line, and the signatures.
+        text = text.rpartition(b"\n\n")[0] + b"\n"
+    if forged == "signed by a stranger":
+        text = sign_note(text.decode(), SigningKey.generate("stranger.example")).encode()
+    path.write_bytes(text)
+    # Neither what was forged is believed, nor what it has taken the place of.
+    assert drills.newest()["status"] == "stored"
+    assert drills.newest()["drilled"] is None
+
+
+# ── the server of a DSN ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def given(drills: Range) -> Range:
+    """Drills on the site's own server."""
+    drills.use_server(drills.site.server.conninfo("postgres").reveal())
+    return drills
+
+
+def test_a_given_server_keeps_nothing_and_loses_nothing(given: Range) -> None:
+    site = given.site
+    stranger = "alexandria_drill_20200101t000000z_aaaa"
+    site.sql(f"CREATE DATABASE {stranger}", database="postgres")
+    before = site.fingerprint()
+    try:
+        given.snapshot()
+        drilled = result_of(given.drilled("--json"))
+        assert drilled["not_compared"] == []
+        assert given.newest()["status"] == "drilled"
+        assert given.databases() == [stranger]
+        site.sql("CREATE TABLE later (i int)")
+        given.checks(wrong="SELECT false")
+        assert given.drill().returncode == 1
+        assert given.databases() == [stranger]
+        site.sql("DROP TABLE later")
+    finally:
+        site.sql(f"DROP DATABASE {stranger}", database="postgres")
+    assert {k: v for k, v in site.fingerprint().items() if k in before} == before
+
+
+def test_roles_that_a_given_server_lacks_are_left_out(
+    drills: Range, server16: EmbeddedServer, new_site: Callable[..., Site], drills_at: DrillsAt
+) -> None:
+    old = drills_at(keep_in_frames(new_site(server16)))
+    old.use_server(drills.site.server.conninfo("postgres").reveal())
+    old.snapshot()
+    drilled = result_of(old.drilled("--json"))
+    assert drilled["server"].startswith("PostgreSQL 18.")
+    (reason,) = drilled["not_compared"]
+    assert "owners and privileges are left out" in reason
+    assert old.site.role in reason
+    assert drills.databases() == []
+
+
+def test_an_older_server_shows_nothing(drills: Range, server16: EmbeddedServer) -> None:
+    drills.use_server(server16.conninfo("postgres").reveal())
+    drills.snapshot()
+    refused(drills.drill(), 23, "the snapshot is of PostgreSQL 18, and the server is 16.")
+
+
+def test_a_locale_that_the_server_lacks_is_told(
+    new_site: Callable[..., Site],
+    debian_server: EmbeddedServer,
+    server16: EmbeddedServer,
+    drills_at: DrillsAt,
+) -> None:
+    site = new_site(debian_server)
+    icu = f"{site.database}_icu"
+    site.sql(
+        f"CREATE DATABASE {icu} TEMPLATE template0 ENCODING UTF8 LOCALE 'C' "
+        "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'",
+        database="postgres",
+    )
+    site.sql("CREATE TABLE t (x text PRIMARY KEY); INSERT INTO t VALUES ('ä'), ('z')", database=icu)
+    drills = drills_at(keep_in_frames(site))
+    site.write_secret("dsn", debian_server.conninfo(icu).reveal())
+    drills.use_server(server16.conninfo("postgres").reveal())
+    drills.snapshot()
+    drilled = result_of(drills.drilled("--json"))
+    assert any("locale `de-DE` was not to be had" in why for why in drilled["not_compared"])
+
+
+def test_a_server_that_cannot_be_reached_shows_nothing(drills: Range) -> None:
+    drills.use_server("host=/nonexistent dbname=postgres")
+    drills.snapshot()
+    refused(drills.drill(), 23, "cannot connect")
+
+
+# ── an end in the middle ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def waiting(drills: Range) -> Iterator[Range]:
+    """Drills that wait in their check."""
+    drills.checks(wait=WAIT)
+    drills.snapshot()
+    yield drills
+    eventually(lambda: not drills.left())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_drill_leaves_nothing(waiting: Range, number: signal.Signals) -> None:
+    process = waiting.start()
+    process.send_signal(number)
+    out, _ = process.communicate()
+    assert process.returncode == 130, out
+    waiting.assert_clean()
+    assert waiting.newest()["status"] == "stored"
+
+
+def test_the_server_of_a_killed_drill_goes_with_it(waiting: Range) -> None:
+    process = waiting.start()
+    assert len(waiting.left()) > 1
+    kill(process)
+    eventually(lambda: not waiting.left())
+
+
+def test_what_a_power_cut_leaves_is_removed_by_the_next(waiting: Range) -> None:
+    process = waiting.start()
+    guard = guard_of(process)
+    guard.kill()
+    kill(process)
+    eventually(lambda: len(waiting.left()) == 1)
+    no_checks = {"ALEXANDRIA_DRILL__CHECKS": "{}"}
+    text = waiting.site.config.read_text(encoding="utf-8")
+    waiting.site.config.write_text(text.partition("[drill.checks]")[0], encoding="utf-8")
+    ended = waiting.drill(environ=no_checks)
+    assert ended.returncode == 0, ended.stderr
+    assert "what a killed drill has left was removed" in ended.stderr
+
+
+def test_a_drill_that_is_at_work_is_left_alone(waiting: Range) -> None:
+    process = waiting.start()
+    (folder,) = waiting.folder.iterdir()
+    plain = waiting.site.config.read_text(encoding="utf-8").partition("[drill.checks]")[0]
+    waiting.site.config.write_text(plain, encoding="utf-8")
+    ended = waiting.site.run("snapshot", "drill")
+    assert ended.returncode == 0, ended.stderr
+    assert "what a killed drill has left" not in ended.stderr
+    assert list(waiting.folder.iterdir()) == [folder]
+    kill(process)
+
+
+def test_the_database_of_a_killed_drill_is_dropped_by_the_next(given: Range) -> None:
+    given.snapshot()
+    plain = given.site.config.read_text(encoding="utf-8")
+    given.checks(wait=WAIT)
+    at_work, killed = given.start(), given.start()
+    both = given.databases()
+    assert len(both) == 2
+    kill(killed)
+    given.site.config.write_text(plain, encoding="utf-8")
+    # The server notices a client's end when its statement has ended.
+    given.site.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", both[1]
+    )
+    ended = given.drill()
+    assert ended.returncode == 0, ended.stderr
+    assert "what a killed drill has left was dropped" in ended.stderr
+    assert len(given.databases()) == 1
+    at_work.terminate()
+    at_work.communicate()
+    assert given.databases() == []
