@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexandria_backup.archive import inventory
-from alexandria_backup.archive.grants import roles_in
+from alexandria_backup.archive.grants import roles_in, with_roles
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.errors import ArchiveDamaged
@@ -116,3 +116,28 @@ def test_a_line_break_in_a_name_makes_no_line_in_the_list(craft: Any) -> None:
     assert [line for line in text.splitlines() if not line.startswith(";")] == [
         "100; 0 0 TABLE - t 9; 0 0 TABLE evil postgres"
     ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("GRANT SELECT ON TABLE a TO a;", 'GRANT SELECT ON TABLE a TO "A ""1"" b";'),
+        ("GRANT ALL ON TABLE t TO b,a WITH GRANT OPTION;",
+         'GRANT ALL ON TABLE t TO b,"A ""1"" b" WITH GRANT OPTION;'),
+        ('REVOKE ALL ON SCHEMA a FROM "a";\nGRANT ALL ON SCHEMA a TO PUBLIC;',
+         'REVOKE ALL ON SCHEMA a FROM "A ""1"" b";\nGRANT ALL ON SCHEMA a TO PUBLIC;'),
+        ("ALTER DEFAULT PRIVILEGES FOR ROLE a GRANT SELECT ON TABLES TO a;",
+         'ALTER DEFAULT PRIVILEGES FOR ROLE "A ""1"" b" GRANT SELECT ON TABLES TO "A ""1"" b";'),
+        ("CREATE POLICY a ON a TO a USING ((a = 'TO a'::text)); -- TO a",
+         "CREATE POLICY a ON a TO \"A \"\"1\"\" b\" USING ((a = 'TO a'::text)); -- TO a"),
+        ("GRANT SELECT ON TABLE t TO b;", "GRANT SELECT ON TABLE t TO b;"),
+    ],
+)  # fmt: skip
+def test_roles_are_replaced_where_they_are_roles(statement: str, expected: str) -> None:
+    assert with_roles(statement, {"a": 'A "1" b'}) == expected
+
+
+@given(st.text(max_size=80))
+def test_replacing_nobody_changes_nothing(text: str) -> None:
+    with suppress(ArchiveDamaged):
+        assert with_roles(text, {"": "b", "no such role": "c"}) == text

@@ -1,45 +1,21 @@
 """SIGKILL at every journalled transition: the live database is whole, both ways out end well."""
 
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from killed_support import end, killed, ran
 from oracle_support import keep_in_frames
 from site_support import Site
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.runbooks.transition import Phase
 
-_PROGRAM = Path(__file__).parent.parent / "support" / "killed_run.py"
 #: `started`, two for each of 11 steps, `finished`.
 _RESTORE_TRANSITIONS = 24
 #: More sessions than a restore of the sample opens; the first is the lock's.
 _SESSIONS_AT_MOST = 30
 #: `started`, two for each of 6 steps, `finished`.
 _ROLLBACK_TRANSITIONS = 14
-
-
-def ran(site: Site, runbook: str, seq: int, moment: str) -> "subprocess.CompletedProcess[str]":
-    """Run in a process of its own."""
-    return subprocess.run(
-        [sys.executable, str(_PROGRAM), str(site.config), runbook, str(seq), moment],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def killed(site: Site, runbook: str, seq: int, moment: str) -> None:
-    """Run in a process of its own, which must die of SIGKILL."""
-    ended = ran(site, runbook, seq, moment)
-    if moment == "session" and ended.returncode == 0:
-        pytest.skip(f"a {runbook} opens fewer than {seq} sessions")
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
 def points(transitions: int, moments: tuple[str, ...]) -> list[tuple[int, str]]:
@@ -77,18 +53,6 @@ def live_is_whole(site: Site, *wholes: dict[str, str]) -> None:
             site.sql(
                 f'ALTER DATABASE "{site.database}" ALLOW_CONNECTIONS false', database="postgres"
             )
-
-
-def end(site: Site, runbook: str, ending: str) -> str:
-    """Resume or abort the run that waits; return its id."""
-    (run,) = [r.run for r in site.wiring().runs.all() if r.run.startswith(f"{runbook}-")]
-    last = site.wiring().runs.journal(run).last
-    if last.over:
-        assert last.phase is Phase.FINISHED
-        return run
-    result = site.run("run", ending, run, *(("--yes",) if ending == "resume" else ()))
-    assert result.returncode == 0, result.stderr
-    return run
 
 
 def check_restore(site: Site, seq: int, moment: str, ending: str) -> None:

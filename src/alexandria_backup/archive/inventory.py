@@ -9,7 +9,8 @@ from alexandria_backup.archive.toc import TocEntry
 
 #: Restored by `pg_restore --create` only: a restore of ours makes the database itself.
 _OF_THE_DATABASE: Final = ("DATABASE", "DATABASE PROPERTIES")
-_WITH_ROLES: Final = ("ACL", "DEFAULT ACL", "POLICY", "USER MAPPING")
+#: Kinds of entries whose SQL names roles.
+WITH_ROLES: Final = ("ACL", "DEFAULT ACL", "POLICY", "USER MAPPING")
 #: Kinds of entries that `pg_restore` gives to nobody, or that are not loaded with the rest.
 _NOT_GIVEN: Final = (
     "ACL", "COMMENT", "DEFAULT ACL", "EVENT TRIGGER", "EXTENSION", "SECURITY LABEL",
@@ -140,7 +141,7 @@ def roles_needed(entries: Iterable[TocEntry], *, with_database: bool = False) ->
             continue
         if entry.owner:
             found.add(entry.owner)
-        if entry.description in _WITH_ROLES:
+        if entry.description in WITH_ROLES:
             found |= roles_in(entry.definition or "")
     return tuple(sorted(found))
 

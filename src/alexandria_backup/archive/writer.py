@@ -16,6 +16,7 @@ from alexandria_backup.archive.body_writer import BodyWriter, Item
 from alexandria_backup.archive.compression import StoredBodies, codec_for, segments
 from alexandria_backup.archive.format_version import rewritten
 from alexandria_backup.archive.injection import FramedTable, FrameRows, injected
+from alexandria_backup.archive.owners import with_owners
 from alexandria_backup.archive.primitives import gathered, integer
 from alexandria_backup.archive.raw_toc import RawEntry, header_bytes, toc_bytes
 from alexandria_backup.archive.reader import (
@@ -70,8 +71,11 @@ class ArchiveWriter:
         format_minor: int | None = None,
         compressors: Mapping[Compression, Callable[[bytes], bytes]] = _NO_COMPRESSORS,
         threads: int | None = None,
+        roles: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Prepare to write `base` with the data of `tables`.
+
+        It names other roles in the place of those that `roles` has.
 
         Compression and version are those of the base archive where none are given. `compressors`
         turn a piece of text into one whole frame of an algorithm that is not built in.
@@ -80,7 +84,8 @@ class ArchiveWriter:
         self._compression = compression or base.header.compression
         #: Bodies of the base archive go on as they are stored.
         self._copies = self._compression is base.header.compression
-        entries, self._tables = injected(base.raw_entries, tables, encoding=base.encoding)
+        owned = with_owners(base.raw_entries, roles, encoding=base.encoding)
+        entries, self._tables = injected(owned, tables, encoding=base.encoding)
         self._header = rewritten(
             base.header.raw, entries, minor=format_minor, compression=self._compression
         )

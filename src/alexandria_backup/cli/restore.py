@@ -8,6 +8,7 @@ from alexandria_backup.cli.confirmation import confirm_restore
 from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.instants import instant
 from alexandria_backup.cli.invocation import At, DsnFile, Json, Plan, Yes, invocation_of
+from alexandria_backup.cli.owners import other_owners
 from alexandria_backup.cli.plan_or_run import plan_or_run
 from alexandria_backup.cli.run_text import restore_text
 from alexandria_backup.runbooks.restore_state import RestoreChoices
@@ -34,6 +35,19 @@ def command(
     no_owner: Annotated[
         bool, typer.Option("--no-owner", help="Restore neither owners nor privileges.")
     ] = False,
+    create_roles: Annotated[
+        bool,
+        typer.Option(
+            "--create-roles", help="Create roles that are missing, without login and password."
+        ),
+    ] = False,
+    map_owner: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="Give to NEW what belongs to OLD in the archive, privileges too; may be repeated.",
+        ),
+    ] = None,
     yes_different: Annotated[
         bool, typer.Option("--yes-different", help="The archive is of another application.")
     ] = False,
@@ -57,6 +71,8 @@ def command(
             tables=tuple(table or ()),
             stop_first=stop_first,
             no_owner=no_owner,
+            create_roles=create_roles,
+            map_owner=other_owners(map_owner or ()),
             yes_different=yes_different,
             accept_chain=accept_chain,
             reason=reason,

@@ -22,7 +22,7 @@ from alexandria_backup.copying.load_progress import (
     read_progress,
 )
 from alexandria_backup.copying.load_rows import RowsLoad, TableLoad
-from alexandria_backup.copying.loading import Loading, private_file, run_pg_restore
+from alexandria_backup.copying.loading import Loading, run_pg_restore, schema_file
 from alexandria_backup.errors import SessionsRemain
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.queries import load as queries
@@ -48,7 +48,7 @@ def load_apart(load: Loading, apart: ArchiveApart, keep: Callable[[TocEntry], bo
     session of this load is left then.
     """
     with (
-        private_file(apart.schema, ".pgdump") as schema,
+        schema_file(load, apart) as schema,
         connect(load.dsn, purpose="load") as session,
     ):
         _ApartLoad(load, apart, keep, schema, session).run()

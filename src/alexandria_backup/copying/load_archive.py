@@ -4,12 +4,12 @@ A database under construction must not act on the world: event triggers and subs
 out of the load, and created at the end, when the database has taken over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.load_apart import load_apart
-from alexandria_backup.copying.loading import Loading, private_file, run_pg_restore
+from alexandria_backup.copying.loading import Loading, run_pg_restore, schema_file, with_roles
 
 #: What would act on other servers, or on every later command.
 _ACTING = frozenset({"EVENT TRIGGER", "SUBSCRIPTION"})
@@ -32,11 +32,12 @@ def load_archive(load: Loading) -> None:
             load_apart(load, apart, _does_not_act)
             return
     path = load.archive.local_path()
-    if path is not None:
+    # Other roles stand in no file: it is written anew on its way.
+    if path is not None and not load.options.roles:
         run_pg_restore(load, path, _does_not_act, f"--jobs={load.options.jobs}")
         return
     chunks = counted(
-        load.archive.chunks(),
+        _chunks(load),
         work=f"load {load.archive.name}",
         total=load.archive.size(),
         emit=load.emit,
@@ -51,10 +52,16 @@ def load_acting_entries(load: Loading) -> None:
     """
     with load.archive.apart() as apart:
         if apart is not None:
-            with private_file(apart.schema, ".pgdump") as schema:
+            with schema_file(load, apart) as schema:
                 run_pg_restore(load, schema, _acts)
             return
-    run_pg_restore(load, load.archive.local_path() or load.archive.chunks(), _acts)
+    path = None if load.options.roles else load.archive.local_path()
+    run_pg_restore(load, path or _chunks(load), _acts)
+
+
+def _chunks(load: Loading) -> Iterator[bytes]:
+    """Return the archive, with the roles that are asked for."""
+    return with_roles(load, load.archive.chunks())
 
 
 def _does_not_act(entry: TocEntry) -> bool:

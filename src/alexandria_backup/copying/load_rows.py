@@ -15,7 +15,7 @@ from typing import NamedTuple
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.archive_source import ArchiveApart, RowsApart, TableApart
 from alexandria_backup.copying.load_progress import note_base, note_base_begun, note_rows
-from alexandria_backup.copying.loading import Loading, run_pg_restore
+from alexandria_backup.copying.loading import Loading, run_pg_restore, with_roles
 from alexandria_backup.errors import AlexandriaError, SnapshotDamaged, StatementFailed
 from alexandria_backup.events import Progress
 from alexandria_backup.postgres.connect import Session, connect
@@ -138,7 +138,9 @@ class RowsLoad:
     def _load_base(self, keep: Callable[[TocEntry], bool]) -> None:
         with self._session() as session:
             note_base_begun(session)
-            chunks = self._heedful(self._apart.base(), counted=False)
+            # Owners of large objects stand beside their data.
+            base = with_roles(self._load, self._apart.base())
+            chunks = self._heedful(base, counted=False)
             run_pg_restore(self._load, chunks, keep, "--section=data")
             note_base(session)
 

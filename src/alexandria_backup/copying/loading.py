@@ -2,14 +2,17 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alexandria_backup.archive.inventory import list_file
+from alexandria_backup.archive.reader import ArchiveReader
+from alexandria_backup.archive.schema_archive import schema_archive
 from alexandria_backup.archive.toc import TocEntry
-from alexandria_backup.copying.archive_source import ArchiveSource
+from alexandria_backup.archive.writer import ArchiveWriter
+from alexandria_backup.copying.archive_source import ArchiveApart, ArchiveSource
 from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools, restore
 from alexandria_backup.postgres.dsn import Dsn
@@ -25,6 +28,8 @@ class LoadOptions:
     no_owner: bool = False
     #: Put everything into the default tablespace: the server may not have the others.
     no_tablespaces: bool = False
+    #: Roles of the archive, and those that own and may use in their place.
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +63,23 @@ def run_pg_restore(
         if load.options.no_tablespaces:
             arguments.append("--no-tablespaces")
         restore(load.tools, load.dsn, source, arguments, server_major=load.server_major)
+
+
+def with_roles(load: Loading, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Return an archive, or a part of it, with the roles that are asked for."""
+    if not load.options.roles:
+        return chunks
+    return ArchiveWriter(ArchiveReader(chunks), roles=load.options.roles).stream()
+
+
+@contextmanager
+def schema_file(load: Loading, apart: ArchiveApart) -> Iterator[Path]:
+    """Give the entries that own no data as a file, with the roles that are asked for."""
+    schema = apart.schema
+    if load.options.roles:
+        schema = schema_archive(ArchiveReader([schema]), load.options.roles)
+    with private_file(schema, ".pgdump") as path:
+        yield path
 
 
 @contextmanager

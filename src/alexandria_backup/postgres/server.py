@@ -44,6 +44,7 @@ class RoleFacts:
     name: str
     superuser: bool
     create_database: bool
+    create_role: bool
     #: Roles whose rights it has, without itself.
     member_of: tuple[str, ...]
     #: Roles that it may become, and so may make owners, without itself.

@@ -134,7 +134,8 @@ class Stage:
                 maintenance.execute(f"CREATE ROLE {quote_identifier(name)} NOLOGIN")
         else:
             try:
-                rights.refuse_missing_roles(maintenance, source, wanted)
+                missing = rights.missing_roles(maintenance, source, wanted)
+                rights.refuse_missing_roles(source, missing)
                 rights.refuse_foreign_owners(maintenance, role, facts, source, wanted)
             except (RolesMissing, RightsMissing) as error:
                 no_owner = True

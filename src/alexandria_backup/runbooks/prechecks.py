@@ -93,8 +93,15 @@ def for_restore(
         rights.refuse_foreign_sessions(maintenance, state.target)
     refuse_missing_extensions(maintenance, source, server)
     if not request.no_owner:
-        rights.refuse_missing_roles(maintenance, source, state.facts)
-        rights.refuse_foreign_owners(maintenance, role, server, source, state.facts)
+        rights.refuse_unknown_new_owners(maintenance, request.map_owner)
+        missing = rights.missing_roles(maintenance, source, state.facts)
+        if request.create_roles:
+            rights.refuse_uncreatable_roles(role, missing)
+        else:
+            rights.refuse_missing_roles(source, missing)
+        rights.refuse_foreign_owners(
+            maintenance, role, server, source, state.facts, created=missing
+        )
     return tuple(
         warning
         for warnings in (

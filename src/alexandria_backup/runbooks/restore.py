@@ -13,6 +13,7 @@ from alexandria_backup.runbooks.restore_finish import Finish
 from alexandria_backup.runbooks.restore_load import CreateShadow, Load
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_prove import Prove
+from alexandria_backup.runbooks.restore_roles import CreateRoles
 from alexandria_backup.runbooks.restore_safety import SafetySnapshot
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Runbook, Step
@@ -23,30 +24,33 @@ NAME = "restore"
 
 
 def restore_runbook(
-    parts: RestoreParts, *, beside: bool, stop_first: bool
+    parts: RestoreParts, *, beside: bool, stop_first: bool, create_roles: bool = False
 ) -> Runbook[RestoreState]:
     """Return the steps of a restore, in order.
 
     `beside` restores into another database and swaps nothing; `stop_first` stops the application
-    before the load, as on paper, so that no row is written that the swap would leave behind.
+    before the load, as on paper, so that no row is written that the swap would leave behind;
+    `create_roles` creates roles that are missing.
     """
     find = Find(parts=parts)
     check = Check(parts=parts)
     safety = SafetySnapshot(parts=parts)
     create = CreateShadow(parts=parts)
     load = Load(parts=parts)
+    # Only where it is asked for: a step that may create roles is one to agree to.
+    roles = (CreateRoles(parts=parts),) if create_roles else ()
     prove = Prove(parts=parts)
     finish = Finish(parts=parts)
     if beside:
-        return _runbook(find, check, create, load, prove, finish, commit=None)
+        return _runbook(find, check, *roles, create, load, prove, finish, commit=None)
     switch = _Switch.of(parts)
     if stop_first:
         return _runbook(
-            find, check, switch.stop, safety, create, load, prove, switch.fence, switch.swap,
-            finish, switch.start, commit=switch.swap.name,
+            find, check, switch.stop, safety, *roles, create, load, prove, switch.fence,
+            switch.swap, finish, switch.start, commit=switch.swap.name,
         )  # fmt: skip
     return _runbook(
-        find, check, safety, create, load, prove, switch.stop, switch.fence, switch.swap,
+        find, check, safety, *roles, create, load, prove, switch.stop, switch.fence, switch.swap,
         finish, switch.start, commit=switch.swap.name,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 from alexandria_backup.errors import AuditBroken, ExitCode, UsageError
 from alexandria_backup.events import Warned
 from alexandria_backup.postgres.server import server_facts
-from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep
@@ -43,6 +43,7 @@ class Check(ReadingStep):
             warnings = prechecks.for_restore(
                 maintenance, state, source, server_free_bytes=self.parts.server_free_bytes
             )
+            missing = rights.missing_roles(maintenance, source, state.facts)
             self.parts.tools(max(server_facts(maintenance).major, source.pg_restore))
         for warning in warnings:
             self.parts.emit(Warned(message=warning))
@@ -54,6 +55,11 @@ class Check(ReadingStep):
                 hint="set `[application] stop_command` and `start_command`",
             )
         return Done(
-            state.model_copy(update={"warnings": (*state.warnings, *warnings)}),
+            state.model_copy(
+                update={
+                    "warnings": (*state.warnings, *warnings),
+                    "roles_to_create": missing if request.create_roles else (),
+                }
+            ),
             "nothing forbids it",
         )

@@ -26,6 +26,11 @@ from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
 from alexandria_backup.runbooks.places import SnapshotPlace
 from alexandria_backup.runbooks.restore_parts import RestoreParts
+from alexandria_backup.runbooks.restore_roles import (
+    facts_with_other_owners,
+    refuse_unknown_owners,
+    with_other_owners,
+)
 from alexandria_backup.runbooks.restore_source import part_of, rows_after, source_of
 from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, shell
@@ -73,6 +78,11 @@ class Find(ReadingStep):
                 if live
                 else facts_for_new(maintenance, state.target, entry, encoding=read.encoding)
             )
+            names = state.request.map_owner
+            refuse_unknown_owners(source, None if live else facts, names)
+            source = with_other_owners(source, names)
+            if live is None:
+                facts = facts_with_other_owners(facts, names)
             if state.request.no_owner:
                 facts = without_owner(maintenance, facts, keep=live is not None)
             enabled = tuple(

@@ -205,6 +205,7 @@ def loading(
             jobs=state.request.jobs,
             no_owner=state.request.no_owner,
             no_tablespaces=state.request.no_tablespaces,
+            roles=state.request.map_owner,
         ),
         emit=parts.emit,
     )

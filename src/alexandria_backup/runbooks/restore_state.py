@@ -1,5 +1,6 @@
 """What a restore is asked for and what it has found out: the values that its journal carries."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
@@ -30,6 +31,10 @@ class RestoreChoices(_Value):
     no_owner: bool = False
     #: Put everything into the default tablespace.
     no_tablespaces: bool = False
+    #: Create the roles that are needed and missing.
+    create_roles: bool = False
+    #: Who owns and may use what belongs to a role of the archive: old names to new ones.
+    map_owner: Mapping[str, str] = {}
     #: Restore although the archive looks like another application's.
     yes_different: bool = False
     #: Restore although the audit chain in the archive is broken.
@@ -135,6 +140,8 @@ class RestoreState(SwitchState):
     #: The id of the safety snapshot; None where there is none.
     safety: str | None = None
     proof: Proof | None = None
+    #: Roles that are created, without login and password.
+    roles_to_create: tuple[str, ...] = ()
 
     @property
     def shadow(self) -> str:

@@ -1,6 +1,7 @@
 """What our role must be allowed on the server, and which roles must exist, before a restore."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
 from alexandria_backup.errors import RightsMissing, RolesMissing
 from alexandria_backup.postgres.activity import other_sessions
@@ -45,22 +46,50 @@ def refuse_foreign_sessions(maintenance: Session, target: str) -> None:
         )
 
 
-def refuse_missing_roles(maintenance: Session, source: Source, facts: DatabaseFacts | None) -> None:
-    """Owners and grantees must exist, unless neither is restored."""
-    missing = missing_roles(maintenance, source, facts)
-    if missing:
-        names = ", ".join(f"`{name}`" for name in missing)
-        raise RolesMissing(
-            f"roles that own or may use what is in `{source.snapshot}` do not exist: {names}",
-            hint=shell("createuser", "--no-login", missing[0]) + "   # or add `--no-owner`",
-        )
-
-
 def missing_roles(
     maintenance: Session, source: Source, facts: DatabaseFacts | None
 ) -> tuple[str, ...]:
     """Return the roles that own or may use something and that the server does not have, sorted."""
     return tuple(sorted(set(_roles(source, facts)) - roles(maintenance)))
+
+
+def refuse_missing_roles(source: Source, missing: Sequence[str]) -> None:
+    """Owners and grantees must exist, unless neither is restored."""
+    if missing:
+        names = ", ".join(f"`{name}`" for name in missing)
+        raise RolesMissing(
+            f"roles that own or may use what is in `{source.snapshot}` do not exist: {names}",
+            hint="add `--create-roles`, `--map-owner OLD=NEW` or `--no-owner`",
+        )
+
+
+def refuse_uncreatable_roles(role: RoleFacts, missing: Sequence[str]) -> None:
+    """The role must be able to create those that are missing; nobody can create a system's."""
+    predefined = [name for name in missing if name.startswith("pg_")]
+    if predefined:
+        raise RolesMissing(
+            f"role `{predefined[0]}` is predefined in other versions of PostgreSQL, and nobody "
+            "can create it",
+            hint=f"--map-owner '{predefined[0]}=…'   # or `--no-owner`",
+        )
+    if missing and not role.create_role:
+        raise RightsMissing(
+            f"role `{role.name}` may not create roles, and `{missing[0]}` is missing",
+            hint="set `[database] admin_dsn_file`, or leave out `--create-roles`",
+        )
+
+
+def refuse_unknown_new_owners(maintenance: Session, names: Mapping[str, str]) -> None:
+    """Whoever is to own something instead of another must exist."""
+    known = roles(maintenance)
+    for old, new in sorted(names.items()):
+        if new not in known:
+            near = get_close_matches(new, known, n=1)
+            raise RolesMissing(
+                f"there is no role `{new}` to own what belongs to `{old}`"
+                + (f"; the nearest is `{near[0]}`" if near else ""),
+                hint=shell("createuser", "--no-login", new),
+            )
 
 
 def refuse_foreign_owners(
@@ -69,11 +98,17 @@ def refuse_foreign_owners(
     server: ServerFacts,
     source: Source,
     facts: DatabaseFacts | None,
+    *,
+    created: Sequence[str] = (),
 ) -> None:
-    """What is loaded is given to its owners: the role must be able to, and they to own there."""
+    """What is loaded is given to its owners: the role must be able to, and they to own there.
+
+    `created` are roles that will be there, of which ours will be a member.
+    """
     if role.superuser:
         return
-    foreign = sorted({item.owner for item in source.ownerships} - {role.name, *role.may_become})
+    known = {role.name, *role.may_become, *created}
+    foreign = sorted({item.owner for item in source.ownerships} - known)
     if foreign:
         names = ", ".join(f"`{name}`" for name in foreign)
         raise RightsMissing(
@@ -88,7 +123,9 @@ def refuse_foreign_owners(
         for item in source.ownerships
         if (of := item.schema_owner or (owner_of_public if item.schema == "public" else None))
     }
-    for owner, of in strangers(maintenance, sorted(pairs)):
+    # A role that is not there yet has nobody's rights but its own.
+    new = [pair for pair in sorted(pairs) if pair[0] in created and pair[0] != pair[1]]
+    for owner, of in (*new, *strangers(maintenance, sorted(pairs))):
         raise RightsMissing(
             f"`{owner}` may not own anything in a schema of `{of}`, and role `{role.name}` is no "
             "superuser, who could give it to him all the same",

@@ -51,11 +51,7 @@ class Restores:
 
         `jobs` connections load at once, by default as many as the settings say.
         """
-        if choices.tables and choices.to_database is None:
-            raise UsageError(
-                "some tables alone cannot take the place of a database",
-                hint="add `--to-database NAME`",
-            )
+        _refuse_contradictions(choices)
         location, archive = self.places.locate(name)
         request = RestoreRequest(
             **dict(choices),
@@ -109,7 +105,10 @@ class Restores:
             emit=self.rooms.emit,
         )
         return restoring.restore_runbook(
-            parts, beside=request.to_database is not None, stop_first=request.stop_first
+            parts,
+            beside=request.to_database is not None,
+            stop_first=request.stop_first,
+            create_roles=request.create_roles,
         )
 
     def _rollback_runbook(self, *, compare: bool) -> Runbook[rolling_back.RollbackState]:
@@ -140,3 +139,16 @@ class Restores:
 
     def _same_server(self, state: SwitchState) -> None:
         refuse_other_server(self.rooms.servers, state)
+
+
+def _refuse_contradictions(choices: RestoreChoices) -> None:
+    if choices.tables and choices.to_database is None:
+        raise UsageError(
+            "some tables alone cannot take the place of a database",
+            hint="add `--to-database NAME`",
+        )
+    if choices.no_owner and (choices.create_roles or choices.map_owner):
+        raise UsageError(
+            "without owners and privileges no role is created or replaced",
+            hint="leave out `--no-owner`, or `--create-roles` and `--map-owner`",
+        )

@@ -25,6 +25,7 @@ SELECT system_identifier FROM pg_catalog.pg_control_system()
 SELECT
     r.rolname AS name, r.rolsuper AS superuser,
     r.rolcreatedb OR r.rolsuper AS create_database,
+    r.rolcreaterole OR r.rolsuper AS create_role,
     ARRAY(SELECT g.rolname::text FROM pg_catalog.pg_roles AS g
           WHERE g.oid <> r.oid AND pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE')
           ORDER BY g.rolname) AS member_of,
@@ -51,3 +52,7 @@ SELECT d.datname FROM pg_catalog.pg_database AS d ORDER BY d.datname
 
 -- name: roles
 SELECT r.rolname FROM pg_catalog.pg_roles AS r
+
+-- name: comment_of_role
+SELECT pg_catalog.shobj_description(r.oid, 'pg_authid')
+FROM pg_catalog.pg_roles AS r WHERE r.rolname = %s
