@@ -20,6 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from typing import Final, Protocol
 
+import deflate
+
 from alexandria_backup.errors import BundleDamaged
 
 if sys.version_info >= (3, 14):
@@ -35,12 +37,15 @@ PIECE_BYTES: Final = 1 << 18
 #: Blocks on their way for each thread: enough that none waits, and memory stays flat.
 _AHEAD: Final = 1
 
-_GZIP_LEVEL: Final = 6
+#: Levels of libdeflate.
+_GZIP_LEVEL: Final = 7
+_QUICKEST_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 3
 #: The largest window that is accepted (8 MiB): a frame must not choose how much memory we take.
 _ZSTD_WINDOW_LOG: Final = 23
 _GZIP: Final = 31
-_MOST_MEMORY: Final = 9
+#: The level of zlib that packs on trial.
+_TRIAL_LEVEL: Final = 6
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 #: Parts of a block that are packed on trial: how far apart they begin, and how long each is.
@@ -129,15 +134,12 @@ class BlockWriter:
 def gzip_block(block: bytes) -> bytes:
     """Return a block as a gzip member.
 
-    Where a search for repetitions finds none, as in vectors of floating-point numbers, only runs
-    and frequencies are coded: three times as fast, and no larger.
+    Where a search for repetitions finds none, as in vectors of floating-point numbers, the quickest
+    level gives the smallest member. libdeflate's other levels are not zlib's: its 7 packs text in
+    less than two thirds of the time of zlib's 6, and smaller.
     """
-    strategy, memory = zlib.Z_DEFAULT_STRATEGY, zlib.DEF_MEM_LEVEL
-    if _has_no_repetitions(block):
-        # The longer the stretches for which frequencies are counted, the better.
-        strategy, memory = zlib.Z_RLE, _MOST_MEMORY
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP, memory, strategy)
-    return packer.compress(block) + packer.flush()
+    level = _QUICKEST_LEVEL if _has_no_repetitions(block) else _GZIP_LEVEL
+    return bytes(deflate.gzip_compress(block, level))
 
 
 def _has_no_repetitions(block: bytes) -> bool:
@@ -151,7 +153,7 @@ def _has_no_repetitions(block: bytes) -> bool:
 
 
 def _size(sample: bytes, strategy: int) -> int:
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, -15, zlib.DEF_MEM_LEVEL, strategy)
+    packer = zlib.compressobj(_TRIAL_LEVEL, zlib.DEFLATED, -15, zlib.DEF_MEM_LEVEL, strategy)
     return len(packer.compress(sample)) + len(packer.flush())
 
 
