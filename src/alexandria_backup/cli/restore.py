@@ -54,6 +54,10 @@ def command(
     accept_chain: Annotated[
         bool, typer.Option("--accept-chain", help="The archive's audit chain is broken; go on.")
     ] = False,
+    amcheck: Annotated[
+        bool,
+        typer.Option("--amcheck", help="Read every page of what was loaded with `amcheck`."),
+    ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many connections load.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for the journal.")] = None,
     dsn_file: DsnFile = None,
@@ -75,6 +79,7 @@ def command(
             map_owner=other_owners(map_owner or ()),
             yes_different=yes_different,
             accept_chain=accept_chain,
+            amcheck=amcheck,
             reason=reason,
         ),
         jobs=jobs,

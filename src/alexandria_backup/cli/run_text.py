@@ -58,6 +58,8 @@ def restore_text(summary: RunSummary[RunState]) -> str:
         f"{proof.digests} tables compared row by row"
         + (f", audit chain {proof.chain}" if proof.chain else ""),
     ]
+    if proof.amcheck is not None:
+        lines.append(f"amcheck   {proof.amcheck:,} indexes and tables read to their last page")
     lines += [f"not compared  {reason}" for reason in proof.not_compared]
     lines += left_out_lines(state.known_source)
     if summary.downtime_seconds is not None:

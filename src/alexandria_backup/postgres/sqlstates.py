@@ -8,3 +8,7 @@ INSUFFICIENT_PRIVILEGE: Final = "42501"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 #: What is to be dropped is still needed.
 DEPENDENT_OBJECTS_STILL_EXIST: Final = "2BP01"
+#: A page, or a row on it, cannot be what was written.
+DATA_CORRUPTED: Final = "XX001"
+#: An index is not in order, or lacks what its table has.
+INDEX_CORRUPTED: Final = "XX002"

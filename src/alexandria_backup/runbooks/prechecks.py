@@ -20,12 +20,14 @@ from alexandria_backup.postgres.activity import (
     prepared_transactions,
     replication_slots,
 )
+from alexandria_backup.postgres.amcheck import EXTENSION
 from alexandria_backup.postgres.catalog import available_extensions, unreadable_tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import fits, quote_literal
 from alexandria_backup.postgres.names import names_without_text
 from alexandria_backup.postgres.server import (
+    RoleFacts,
     ServerFacts,
     list_databases,
     role_facts,
@@ -92,6 +94,8 @@ def for_restore(
         refuse_prepared_transactions(maintenance, state.target)
         rights.refuse_foreign_sessions(maintenance, state.target)
     refuse_missing_extensions(maintenance, source, server)
+    if request.amcheck:
+        refuse_without_amcheck(maintenance, role, source, server)
     if not request.no_owner:
         rights.refuse_unknown_new_owners(maintenance, request.map_owner)
         missing = rights.missing_roles(maintenance, source, state.facts)
@@ -218,6 +222,25 @@ def refuse_missing_extensions(maintenance: Session, source: Source, server: Serv
             f"the server lacks extensions that `{source.snapshot}` needs: {names}",
             hint=f"install them for PostgreSQL {server.major}, "
             f"such as `apt install postgresql-{server.major}-{missing[0]}`",
+        )
+
+
+def refuse_without_amcheck(
+    maintenance: Session, role: RoleFacts, source: Source, server: ServerFacts
+) -> None:
+    """The server must have the extension, and the role must be able to use it."""
+    if EXTENSION not in available_extensions(maintenance):
+        raise ExtensionsMissing(
+            f"the server lacks extension `{EXTENSION}`, which `--amcheck` needs",
+            hint=f"install PostgreSQL's contrib modules, such as postgresql{server.major}-contrib, "
+            "or leave out `--amcheck`",
+        )
+    if not role.superuser:
+        there = "use" if EXTENSION in source.extensions else "create"
+        raise RightsMissing(
+            f"role `{role.name}` may not {there} extension `{EXTENSION}`, which `--amcheck` needs",
+            hint="set `[database] admin_dsn_file` to the DSN of a superuser, "
+            "or leave out `--amcheck`",
         )
 
 

@@ -1,11 +1,12 @@
 """The step of a restore that compares the replacement with the archive, before it is swapped in."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from alexandria_backup.copying.proof import prove_catalogue, prove_tables
 from alexandria_backup.errors import DatabaseUnreachable, ProofFailed, StatementFailed
 from alexandria_backup.events import Warned
+from alexandria_backup.postgres.amcheck import Checked, check_pages
 from alexandria_backup.postgres.catalog import sequences_behind, tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_qualified
@@ -13,7 +14,10 @@ from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, LOCK_NO
 from alexandria_backup.runbooks.chain_reader import chain_seen
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source
-from alexandria_backup.runbooks.step import Done, Explanation
+from alexandria_backup.runbooks.step import Done, Explanation, shell
+
+#: How many faults a message names.
+_MOST_FAULTS: Final = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,14 @@ class Prove:
         """Say what is compared."""
         return Explanation(
             sentence=f"compare `{state.shadow}` with the archive, row by row",
-            commands=("alexandria audit verify",),
+            commands=(
+                "alexandria audit verify",
+                *(
+                    (shell("pg_amcheck", "--heapallindexed", "--install-missing", state.shadow),)
+                    if state.request.amcheck
+                    else ()
+                ),
+            ),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
@@ -51,7 +62,13 @@ class Prove:
             state = self._warn_of_sequences(shadow, state)
             chain = self._prove_chain(shadow, source)
             skipped = self._run_checks(shadow, state)
-        not_compared = (*proved.not_compared, *skipped, *self._prove_access(state))
+            pages = self._check_pages(shadow) if state.request.amcheck else None
+        not_compared = (
+            *proved.not_compared,
+            *skipped,
+            *(pages.not_checked if pages else ()),
+            *self._prove_access(state),
+        )
         proof = Proof(
             tables=proved.tables,
             rows=proved.rows,
@@ -59,6 +76,7 @@ class Prove:
             large_objects=source.large_objects,
             chain=chain,
             checks=0 if skipped else len(self.parts.checks),
+            amcheck=pages.indexes + pages.tables if pages else None,
             not_compared=not_compared,
         )
         said = f"{proof.rows:,} rows in {proof.tables} tables, {proof.digests} row by row"
@@ -106,6 +124,17 @@ class Prove:
                     hint="see `[application] checks` in the settings",
                 )
         return ()
+
+    def _check_pages(self, shadow: Session) -> Checked:
+        """What the server wrote must be what it reads, whatever memory and disk it has."""
+        checked = check_pages(shadow, self.parts.emit)
+        if checked.findings:
+            raise ProofFailed(
+                f"`amcheck` finds {len(checked.findings)} faults in what was just written: "
+                + "; ".join(checked.findings[:_MOST_FAULTS]),
+                hint="check memory and disk of the server, and its collations' versions",
+            )
+        return checked
 
     def _prove_access(self, state: RestoreState) -> tuple[str, ...]:
         """The application's own role must read the restored tables that it can read today.

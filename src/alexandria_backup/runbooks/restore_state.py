@@ -39,6 +39,8 @@ class RestoreChoices(_Value):
     yes_different: bool = False
     #: Restore although the audit chain in the archive is broken.
     accept_chain: bool = False
+    #: Read every page of the shadow with extension `amcheck`.
+    amcheck: bool = False
     #: Why, for the journal.
     reason: str | None = None
 
@@ -121,6 +123,8 @@ class Proof(_Value):
     large_objects: int
     chain: str | None
     checks: int
+    #: Indexes and tables whose pages were read by `amcheck`; None where that was not asked for.
+    amcheck: int | None = None
     #: What could not be compared, and why.
     not_compared: tuple[str, ...] = ()
 
