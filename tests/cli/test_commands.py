@@ -1,12 +1,18 @@
+import inspect
+import os
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alexandria_backup.cli.commands import COMMANDS, needed
+from alexandria_backup.cli.commands import COMMANDS, GROUPS, needed
 
+ALEXANDRIA = Path(sys.executable).with_name("alexandria")
+VENDORS = {"cryptography", "httpx", "obstore", "psycopg", "pydantic", "rich"}
 VALUES = st.text(max_size=12) | st.sampled_from([word for words in COMMANDS for word in words])
 
 
@@ -23,24 +29,64 @@ def test_a_command_is_there_whatever_stands_around_it(
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["--help"], ["snapshot"], ["snapshot", "--help"], ["restore", "--help"], ["restroe"]],
+    "arguments", [[], ["--help"], ["--version"], ["snapshot"], ["snapshot", "--help"], ["restroe"]]
 )
-def test_whoever_looks_for_a_command_sees_all(arguments: list[str]) -> None:
-    assert needed(arguments) == tuple(COMMANDS)
+def test_whoever_looks_for_a_command_waits_for_none(arguments: list[str]) -> None:
+    assert needed(arguments) == ()
 
 
-def test_the_version_waits_for_no_room() -> None:
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_command_is_listed_by_the_first_sentence_of_its_help(command: tuple[str, ...]) -> None:
+    module = import_module(f"alexandria_backup.cli.{'_'.join(command)}")
+    below = getattr(module, "app", None)
+    said = below.info.help if below else inspect.getdoc(module.command)
+    assert " ".join(said.split("\n\n")[0].split()) == COMMANDS[command]
+
+
+@pytest.mark.parametrize("group", [(), *{command[:1] for command in COMMANDS if command[1:]}])
+def test_help_names_each_command_and_cuts_no_sentence(group: tuple[str, ...]) -> None:
+    said = " ".join(_run(*group, "--help").stdout.split())
+    for command, summary in COMMANDS.items():
+        if command[:-1] == group and (group or command[0] not in GROUPS):
+            assert f" {command[-1]} {summary}" in said
+
+
+def test_a_shell_completes_the_options_of_a_command() -> None:
+    ended = subprocess.run(
+        [ALEXANDRIA],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={
+            "PATH": os.environ["PATH"],
+            "_ALEXANDRIA_COMPLETE": "complete_bash",
+            "COMP_WORDS": "alexandria snapshot create --fu",
+            "COMP_CWORD": "3",
+        },
+    )
+    assert ended.stdout.split() == ["--full"]
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+def test_the_version_and_the_help_wait_for_no_room(arguments: list[str]) -> None:
+    assert _loaded(arguments, VENDORS) == set()
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ALEXANDRIA, *arguments], capture_output=True, text=True, check=True)
+
+
+def _loaded(arguments: list[str], modules: set[str]) -> set[str]:
+    """Run the program in a process of its own, and return which of the modules it imported."""
     program = (
         "import sys; from alexandria_backup.cli.main import invoke; "
-        "code = invoke(['--version']); "
-        "print(sorted({'psycopg', 'httpx', 'obstore', 'cryptography'} & set(sys.modules))); "
-        "sys.exit(code)"
+        f"code = invoke({arguments!r}); "
+        "print('', *sys.modules, file=sys.stderr); sys.exit(code)"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert ended.stdout.splitlines()[-1] == "[]"
+    return modules & set(ended.stderr.splitlines()[-1].split())
 
 
 def test_an_interrupt_after_the_work_is_done_does_not_hide_what_was_done() -> None:

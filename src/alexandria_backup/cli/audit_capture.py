@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from alexandria_backup.cli.commands import PLAIN
 from alexandria_backup.cli.invocation import DsnFile, Json, invocation_of
 from alexandria_backup.errors import UsageError
 
 app = typer.Typer(
     help="Keep the rows that the findings name, their neighbours and verdicts, signed.",
+    rich_markup_mode=PLAIN,
     invoke_without_command=True,
 )
 

@@ -6,10 +6,13 @@ from typing import Annotated
 import typer
 
 from alexandria_backup.audit.vectors import Tried
+from alexandria_backup.cli.commands import PLAIN
 from alexandria_backup.cli.invocation import DsnFile, Json, invocation_of
 from alexandria_backup.errors import AuditUnverified, UsageError
 
-app = typer.Typer(help="Check the recipe of the audit chain.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check the recipe of the audit chain.", no_args_is_help=True, rich_markup_mode=PLAIN
+)
 
 
 @app.command("test")

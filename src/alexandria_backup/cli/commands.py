@@ -1,15 +1,18 @@
 """The commands of the program, and which of them a command line needs.
 
-A command's module imports the rooms that it works in. Whoever types one command, or `--version`,
+A command's module imports the rooms that it works in. Whoever types one command, or asks for help,
 should not wait until all the others are imported, too.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NoReturn
 
 import typer
+
+#: Help without boxes and colours: importing what draws these takes three times as long as typer.
+PLAIN: Final = None
 
 GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,41 +25,99 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-#: What is typed, and the module in `cli/` that does it; in the order of `--help`.
+
+#: What is typed, and the first sentence of its help, so that listing a command need not import it;
+#: in the order of `--help`. `snapshot create` is done by the module `snapshot_create` of `cli/`.
 COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
     {
-        ("demo",): "demo",
-        ("doctor",): "doctor",
-        ("restore",): "restore",
-        ("rollback",): "rollback",
-        ("backup",): "backup",
-        ("backup", "show"): "backup_show",
-        ("backup", "verify"): "backup_verify",
-        ("backup", "diff"): "backup_diff",
-        ("backup", "restore"): "backup_restore",
-        ("snapshot", "create"): "snapshot_create",
-        ("snapshot", "export"): "snapshot_export",
-        ("snapshot", "list"): "snapshot_list",
-        ("snapshot", "show"): "snapshot_show",
-        ("snapshot", "verify"): "snapshot_verify",
-        ("snapshot", "drill"): "snapshot_drill",
-        ("snapshot", "delete"): "snapshot_delete",
-        ("snapshot", "prune"): "snapshot_prune",
-        ("repository", "init"): "repository_init",
-        ("repository", "info"): "repository_info",
-        ("repository", "check"): "repository_check",
-        ("run", "list"): "run_list",
-        ("run", "show"): "run_show",
-        ("run", "resume"): "run_resume",
-        ("run", "abort"): "run_abort",
-        ("run", "accept"): "run_accept",
-        ("audit", "verify"): "audit_verify",
-        ("audit", "anchor"): "audit_anchor",
-        ("audit", "capture"): "audit_capture",
-        ("audit", "recipe"): "audit_recipe",
-        ("audit", "retire"): "audit_retire",
-        ("manifests", "kubernetes"): "manifests_kubernetes",
-        ("manifests", "systemd"): "manifests_systemd",
+        ("demo",): (
+            "Write, snapshot, break, verify, restore, roll back: with real servers and real work."
+        ),
+        ("doctor",): (
+            "Check DSN, server, client tools, rights, space, clock and keys; change nothing."
+        ),
+        ("restore",): (
+            "Restore a snapshot: load it beside the live database, prove it, then swap by name."
+        ),
+        ("rollback",): (
+            "Swap back what a restore replaced, a database or files; what is in use now is kept."
+        ),
+        ("backup",): "Back up configuration, tools and knowledge store into one file; no database.",
+        ("backup", "show"): "Show a bundle's manifest; of a plain local file nothing else is read.",
+        ("backup", "verify"): (
+            "Read every byte of a bundle and say each difference from its "
+            "manifest; extract nothing."
+        ),
+        ("backup", "diff"): "List every path that was added, removed or changed, and what of it.",
+        ("backup", "restore"): (
+            "Restore a bundle: extract it beside what is there, prove it, then exchange set by set."
+        ),
+        ("snapshot", "create"): (
+            "Copy the database into the repository: what has changed since the "
+            "last snapshot is read."
+        ),
+        ("snapshot", "export"): (
+            "Write a snapshot into one `.pgdump` file for the stock `pg_restore`, and read it back."
+        ),
+        ("snapshot", "list"): (
+            "List the snapshots, oldest first, with age, status and audit verdict."
+        ),
+        ("snapshot", "show"): (
+            "Show what a snapshot's manifest says: versions, sizes, digests, tables, audit chain."
+        ),
+        ("snapshot", "verify"): (
+            "Check a snapshot's signatures, its manifest, and that each object is "
+            "there with its size."
+        ),
+        ("snapshot", "drill"): (
+            "Restore a snapshot into a throwaway server, prove it there, and throw it away."
+        ),
+        ("snapshot", "delete"): (
+            "Remove one snapshot of the repository; the next prune frees the "
+            "space that only it takes."
+        ),
+        ("snapshot", "prune"): (
+            "Remove the snapshots that no rule keeps, and the objects that none needs any more."
+        ),
+        ("repository", "init"): (
+            "Make the place of the settings a repository; a second time changes only its keys."
+        ),
+        ("repository", "info"): "Show id, keys, size, newest snapshot, and the head of the ledger.",
+        ("repository", "check"): (
+            "Name what is missing, foreign, damaged or left over; nothing is repaired."
+        ),
+        ("run", "list"): "List the runs that this machine or the repository knows, oldest first.",
+        ("run", "show"): (
+            "Show the journal of a run, a line per transition, and what can be done now."
+        ),
+        ("run", "resume"): (
+            "Go on with a run that was killed or stopped, also from another machine."
+        ),
+        ("run", "abort"): (
+            "Undo everything that a killed or stopped run has done, in reverse order."
+        ),
+        ("run", "accept"): (
+            "Drop the database that a run kept, after a snapshot of it; there is no rollback then."
+        ),
+        ("audit", "verify"): (
+            "Recompute every row's HMAC and follow every link; name what is wrong, by id."
+        ),
+        ("audit", "anchor"): (
+            "Sign the state of the audit chain; refuse one that goes back behind what was signed."
+        ),
+        ("audit", "capture"): (
+            "Keep the rows that the findings name, their neighbours and verdicts, signed."
+        ),
+        ("audit", "recipe"): "Check the recipe of the audit chain.",
+        ("audit", "retire"): (
+            "Move the captured rows to a table of retired ones, and say so in the chain itself."
+        ),
+        ("manifests", "kubernetes"): (
+            "Write what a cluster gets, from the settings; nothing in it is secret."
+        ),
+        ("manifests", "systemd"): (
+            "Write services and timers that take, prune and verify snapshots on this host."
+        ),
     }
 )
 
@@ -64,42 +125,49 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
 def needed(arguments: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Return the commands that `arguments` may mean: more than one where a value looks like one.
 
-    All of them where none is found in there, or where help is asked for.
+    None where none is found in there: such a command line is answered with a list, or refused.
     """
-    if "--version" in arguments[:1]:
-        return ()
     words = [argument for argument in arguments if not argument.startswith("-")]
-    found = tuple(command for command in COMMANDS if command in _runs(words, len(command)))
-    return tuple(COMMANDS) if "--help" in arguments or not found else found
+    return tuple(command for command in COMMANDS if command in _runs(words, len(command)))
 
 
 def _runs(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
     return (tuple(words[at : at + length]) for at in range(len(words)))
 
 
-def add_commands(app: typer.Typer, wanted: Sequence[tuple[str, ...]]) -> None:
-    """Import the wanted commands and add them, in their groups, to the program."""
+def add_commands(app: typer.Typer, wanted: Collection[tuple[str, ...]]) -> None:
+    """Add the commands, in their groups, to the program: import the wanted, list the others."""
     groups = {
         name: typer.Typer(
             name=name,
             help=text,
+            short_help=text,
             no_args_is_help=(name,) not in COMMANDS,
             invoke_without_command=(name,) in COMMANDS,
+            rich_markup_mode=PLAIN,
         )
         for name, text in GROUPS.items()
     }
     for group in groups.values():
         app.add_typer(group)
-    for command in wanted:
-        module = import_module(f"alexandria_backup.cli.{COMMANDS[command]}")
-        if command in {(name,) for name in groups}:
-            # What is typed without a further word: `alexandria backup`.
-            groups[command[0]].callback(invoke_without_command=True)(module.command)
+    for command, summary in COMMANDS.items():
+        typed_alone = command[0] in groups and len(command) == 1
+        into = groups.get(command[0], app)
+        if command not in wanted:
+            if not typed_alone:
+                into.command(command[-1], short_help=summary)(_only_listed)
             continue
-        into = groups[command[0]] if len(command) > 1 else app
+        module = import_module(f"alexandria_backup.cli.{'_'.join(command)}")
         # A command that has others below it brings a program of its own.
         below = getattr(module, "app", None)
-        if isinstance(below, typer.Typer):
-            into.add_typer(below, name=command[-1])
+        if typed_alone:
+            # What is typed without a further word: `alexandria backup`.
+            into.callback(invoke_without_command=True)(module.command)
+        elif isinstance(below, typer.Typer):
+            into.add_typer(below, name=command[-1], short_help=summary)
         else:
-            into.command(command[-1])(module.command)
+            into.command(command[-1], short_help=summary)(module.command)
+
+
+def _only_listed() -> NoReturn:
+    raise AssertionError("a command that is typed is imported")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from alexandria_backup.cli.renderers import JsonRenderer, Renderer, TextRenderer
+from alexandria_backup.cli.renderers import Renderer
 from alexandria_backup.events import Event, Warned
 
 if TYPE_CHECKING:
@@ -55,8 +55,13 @@ class Invocation:
     def renderer(self) -> Renderer:
         """Whatever prints: text on stderr and stdout, or JSON on stdout."""
         if self._renderer is None:
-            self._renderer = JsonRenderer(sys.stdout) if self.json else TextRenderer()
+            self._renderer = self._json_renderer() if self.json else self._text_renderer()
         return self._renderer
+
+    def close(self) -> None:
+        """End whatever is still being drawn."""
+        if self._renderer is not None:
+            self._renderer.close()
 
     def emit(self, event: Event) -> None:
         """Render an event, and remember that there was a warning."""
@@ -69,6 +74,17 @@ class Invocation:
         except (OSError, ValueError):
             # The terminal or the pipe is gone. The work goes on, and the journal tells of it.
             self._gone = True
+
+    def _json_renderer(self) -> Renderer:
+        # Here, as below: why, `renderers.py` says.
+        from alexandria_backup.cli.json_renderer import JsonRenderer  # noqa: PLC0415
+
+        return JsonRenderer(sys.stdout)
+
+    def _text_renderer(self) -> Renderer:
+        from alexandria_backup.cli.text_renderer import TextRenderer  # noqa: PLC0415
+
+        return TextRenderer()
 
     def wiring(self, *, json: bool = False, dsn_file: Path | None = None) -> "Wiring":
         """Load the settings and return what builds the rooms' objects from them."""

@@ -1,11 +1,11 @@
 """The entry point of `alexandria`, `alex` and `alex-cli`: the only place that exits."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import Abort, TyperException
 
-from alexandria_backup.cli.commands import COMMANDS, add_commands, needed
+from alexandria_backup.cli.commands import COMMANDS, PLAIN, add_commands, needed
 from alexandria_backup.cli.invocation import Invocation, invocation_of
 from alexandria_backup.errors import AlexandriaError, ExitCode, Interrupted, UsageError
 
@@ -25,6 +25,7 @@ def application(wanted: Sequence[tuple[str, ...]] = tuple(COMMANDS)) -> typer.Ty
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=True,
+        rich_markup_mode=PLAIN,
     )
     app.callback()(_options)
     add_commands(app, wanted)
@@ -33,6 +34,9 @@ def application(wanted: Sequence[tuple[str, ...]] = tuple(COMMANDS)) -> typer.Ty
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        # Here, since it takes a fifth of this answer's time, and no other one needs it this early.
+        from importlib import metadata  # noqa: PLC0415
+
         typer.echo(f"alexandria-backup {metadata.version('alexandria-backup')}")
         raise typer.Exit
 
@@ -81,7 +85,7 @@ def invoke(arguments: list[str]) -> int:
     wants_json = "--json" in arguments
     invocation = Invocation(environ=os.environ, cwd=Path.cwd(), json=wants_json)
     try:
-        program = typer.main.get_command(application(needed(arguments)))
+        program = typer.main.get_command(application(_wanted(arguments)))
         ended = program(args=arguments, obj=invocation, standalone_mode=False)
         # What a command returns is nothing, or what typer makes of Ctrl-C: 130.
         if ended == ExitCode.INTERRUPTED:
@@ -97,8 +101,14 @@ def invoke(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     finally:
-        invocation.renderer.close()
+        invocation.close()
     return ExitCode.DONE_WITH_WARNINGS if invocation.warnings else ExitCode.DONE
+
+
+def _wanted(arguments: list[str]) -> Sequence[tuple[str, ...]]:
+    # A shell that completes a command line has it in variables, and asks for options as well.
+    completing = any(re.fullmatch(r"_ALEX\w*_COMPLETE", name) for name in os.environ)
+    return tuple(COMMANDS) if completing else needed(arguments)
 
 
 def _report(invocation: Invocation, error: AlexandriaError) -> int:
