@@ -64,6 +64,24 @@ def test_the_file_sets_and_a_variable_wins(place: Place) -> None:
     assert loaded.settings.application.name == "shop"
 
 
+def test_the_dsn_of_drills_is_a_variable_or_a_file_of_its_own(place: Place) -> None:
+    said = place.refused(f'[drill]\ndsn = "postgresql://u:{PASSWORD}@h/d"\n')
+    assert "`[drill] dsn_file`" in said
+    assert PASSWORD not in said
+    (place.cwd / "alexandria.toml").unlink()
+    loaded = place.load(ALEXANDRIA_DRILL__DSN=f"postgresql://u:{PASSWORD}@h/d")
+    assert PASSWORD not in repr(loaded.settings.drill)
+
+
+def test_checks_of_drills_have_names(place: Place) -> None:
+    toml = "[drill.checks]\nrecent = 'SELECT true'\n\"with blanks\" = 'SELECT 1 = 1'\n"
+    checks = {"recent": "SELECT true", "with blanks": "SELECT 1 = 1"}
+    assert place.load(toml).settings.drill.checks == checks
+    told = {"ALEXANDRIA_DRILL__CHECKS": json.dumps(checks)}
+    assert Place.load(place, "", **told).settings.drill.checks == checks
+    assert "it is not JSON" in place.refused("", ALEXANDRIA_DRILL__CHECKS="SELECT true")
+
+
 class TestWhereTheFileIs:
     @pytest.fixture
     def files(self, place: Place, tmp_path: Path) -> dict[str, Path]:

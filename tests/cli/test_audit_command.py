@@ -5,39 +5,17 @@ import secrets
 from collections.abc import Callable
 
 import pytest
+from chained_site_support import CHAIN_SETTINGS, fill_chain
 from site_support import Site
 
-from alexandria_backup.audit.discovery import discover_table
-from alexandria_backup.audit.recipe import ALEXANDRIA_V1
-from alexandria_backup.audit.writer import NewEntry, append
-from alexandria_backup.postgres.connect import connect
-from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.secret import Secret
-
-_TABLE = """
-CREATE TABLE public.audit_logs (
-    id text PRIMARY KEY, principal text, action text, agent text, session text, metadata text,
-    tenant_id text, hmac text, prev_hmac text, created_at timestamptz
-)
-"""
 
 
 @pytest.fixture
 def chained(new_site: Callable[..., Site], server: EmbeddedServer) -> Site:
     """A site with an audit chain of 20 rows, and its key."""
-    site = new_site(server, extra='[audit]\nkey_file = "audit.key"\nkey_encoding = "hex"\n')
-    key = secrets.token_bytes(32)
-    site.write_secret("audit.key", key.hex())
-    site.sql(_TABLE)
-    site.sql(f'GRANT SELECT ON public.audit_logs TO "{site.role}"')
-    dsn = Dsn.parse(Secret(site.server.conninfo(site.database).reveal()))
-    with connect(dsn, purpose="test") as session:
-        table = discover_table(session)
-        assert table is not None
-        for number in range(20):
-            entry = NewEntry(principal="ada", action="login", metadata=f'{{"n": {number}}}')
-            append(session, table=table, recipe=ALEXANDRIA_V1, key=key, entry=entry)
+    site = new_site(server, extra=CHAIN_SETTINGS)
+    fill_chain(site)
     return site
 
 

@@ -26,6 +26,8 @@ SETTINGS = {
     "ALEXANDRIA_KUBERNETES__WORKLOADS": "deployment/alexandria-api statefulset/worker",
     "ALEXANDRIA_KUBERNETES__SECRET": "my-secret",
     "ALEXANDRIA_APPLICATION__CHECKS": "select 'it''s \"good\"' <> ''",
+    "ALEXANDRIA_DRILL__CHECKS": "{\"recent\": \"select 'a' < 'b'\"}",
+    "ALEXANDRIA_DRILL__FOLDER": "/data/drills",
     "ALEXANDRIA_AUDIT__KEY_FILE": "/etc/alexandria/audit key",
     "ALEXANDRIA_DSN": "postgresql://app:swordfish@db/alexandria",
 }
@@ -157,6 +159,29 @@ def test_the_settings_arrive_as_they_are(rendered: dict[str, list[Object]]) -> N
 
 
 @needs_kubectl
+def test_a_drill_has_a_server_and_room_for_it(rendered: dict[str, list[Object]]) -> None:
+    objects = rendered["overlays/site"]
+    (config,) = [found for found in objects if found["kind"] == "ConfigMap"]
+    assert json.loads(config["data"]["ALEXANDRIA_DRILL__CHECKS"]) == {"recent": "select 'a' < 'b'"}
+    # The folder of the machine that wrote this is none of a pod's.
+    assert "ALEXANDRIA_DRILL__FOLDER" not in config["data"]
+    (job,) = [found for found in objects if found["metadata"]["name"] == "alexandria-drill"]
+    ((_, pod),) = pods([job])
+    (container,) = pod["containers"]
+    assert container["image"] == "localhost/alexandria-backup:latest-drill"
+    given = {item["name"]: item["value"] for item in container["env"]}
+    mounts = {m["mountPath"]: m["name"] for m in container["volumeMounts"]}
+    volume = mounts[given["ALEXANDRIA_DRILL__FOLDER"]]
+    assert {"name": volume, "emptyDir": {}} in pod["volumes"]
+
+
+def test_the_image_of_drills_is_the_one_that_its_container_file_makes(cluster: Path) -> None:
+    text = (cluster / "Containerfile.drill").read_text()
+    assert "FROM localhost/alexandria-backup:latest\n" in text
+    assert "--tag localhost/alexandria-backup:latest-drill " in text
+
+
+@needs_kubectl
 def test_keys_are_mounted_where_the_settings_of_a_pod_name_them(
     rendered: dict[str, list[Object]],
 ) -> None:
@@ -222,7 +247,7 @@ def test_every_job_runs_a_command_that_there_is(
 ) -> None:
     found = [*rendered["overlays/site"], *rendered["restore"], hook(cluster)]
     lines = [pod["containers"][0]["args"] for _, pod in pods(found)]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         parse(line)
 
@@ -264,7 +289,7 @@ def test_systemd_has_nothing_to_say_about_the_units(
     code, out = written(tmp_path, "systemd", {"ALEXANDRIA_REPOSITORY": str(repository)})
     assert code == 0
     units = sorted(out.iterdir())
-    assert len(units) == 6
+    assert len(units) == 8
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *map(str, units)],
         capture_output=True,

@@ -139,7 +139,8 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from alexandria_backup.postgres.embedded import EmbeddedServer
-with EmbeddedServer.start(Path(sys.argv[1]), settings={"fsync": "off"}) as server:
+given = {"settings": {"fsync": "off"}, "throwaway": "throwaway" in sys.argv}
+with EmbeddedServer.start(Path(sys.argv[1]), **given) as server:
     if "fork" in sys.argv and os.fork() == 0:
         time.sleep(600)
     print(server.pid, flush=True)
@@ -187,6 +188,41 @@ def test_dies_with_a_parent_killed_while_it_is_made(folder: Path) -> None:
         eventually(lambda: private_folders() == [])
         # The guard takes its folder away and ends a moment later; so do orphaned backends.
         eventually(lambda: not processes_about(folder))
+
+
+def test_a_throwaway_server_takes_its_folder_along(folder: Path) -> None:
+    with EmbeddedServer.start(folder, settings=FAST, throwaway=True) as server:
+        assert ask(server.conninfo(), "SELECT 1") == 1
+        pid = server.pid
+    assert pid is not None
+    assert not psutil.pid_exists(pid)
+    assert not folder.exists()
+    assert private_folders() == []
+
+
+def test_a_throwaway_server_that_does_not_start_leaves_nothing(folder: Path) -> None:
+    with pytest.raises(ClientToolFailed, match="max_connections"):
+        EmbeddedServer.start(folder, settings={"max_connections": "-1"}, throwaway=True)
+    assert not folder.exists()
+    assert private_folders() == []
+
+
+def test_a_throwaway_server_goes_with_a_killed_parent(folder: Path) -> None:
+    with parent(folder, "throwaway") as process:
+        pid = told_pid(process)
+        process.kill()
+        eventually(lambda: not psutil.pid_exists(pid))
+        eventually(lambda: not folder.exists())
+        eventually(lambda: private_folders() == [])
+
+
+def test_a_guard_that_cannot_start_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    with pytest.raises(ClientToolFailed, match="guard of the embedded server could not be started"):
+        EmbeddedServer.start(folder, settings=FAST)
+    assert private_folders() == []
 
 
 def test_ctrl_c_shuts_down_cleanly(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chained_site_support import CHAIN_ROWS, CHAIN_SETTINGS, fill_chain
 from drill_support import WAIT, Range, drills_of, eventually, guard_of, kill
 from oracle_support import keep_in_frames
 from shapes_support import SHAPES, create_shapes
@@ -152,7 +153,7 @@ def test_an_encrypted_one_needs_its_identity(
 ) -> None:
     identity = Identity.generate()
     identity.save(tmp_path / "identity")
-    SigningKey.generate("backup.example.org").save(tmp_path / "signing")
+    SigningKey.generate("alexandria-backup").save(tmp_path / "signing")
     with site.config.open("a", encoding="utf-8") as config:
         config.write(
             f'[encryption]\nrecipients = ["{identity.recipient}"]\n'
@@ -275,6 +276,61 @@ def test_a_good_drill_takes_back_a_bad_one(drills: Range) -> None:
     assert drills.newest()["status"] == "drilled"
 
 
+# ── the audit chain ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def chained(
+    new_site: Callable[..., Site], server_any: EmbeddedServer, drills_at: DrillsAt
+) -> Range:
+    """Drills of snapshots that hold an audit chain."""
+    site = new_site(server_any, extra=CHAIN_SETTINGS)
+    fill_chain(site)
+    return drills_at(keep_in_frames(site))
+
+
+def test_the_chain_is_compared_with_the_manifests(chained: Range) -> None:
+    chained.snapshot()
+    drilled = result_of(chained.drilled("--json"))
+    assert (drilled["chain"]["status"], drilled["chain"]["rows"]) == ("intact", CHAIN_ROWS)
+
+    path, manifest = manifest_of(chained)
+    assert manifest.audit is not None
+    (anchor,) = manifest.audit.anchors
+    forged = anchor.model_copy(update={"rolling": "0" * 64})
+    audit = manifest.audit.model_copy(update={"anchors": (forged,)})
+    path.write_bytes(encode(manifest.model_copy(update={"audit": audit}), None))
+    refused(chained.drill(manifest.snapshot), 20, "is not the one of its manifest")
+    assert chained.newest()["status"] == "damaged"
+
+
+def test_a_chain_that_is_read_by_another_recipe_shows_nothing(chained: Range) -> None:
+    chained.snapshot()
+    text = chained.site.config.read_text(encoding="utf-8")
+    other = text.replace(
+        "[audit]\n", '[audit]\ncolumns = {principal = "agent", agent = "principal"}\n'
+    )
+    chained.site.config.write_text(other, encoding="utf-8")
+    refused(chained.drill(), 23, "cannot be compared with its manifest", "set `[audit]`")
+    assert chained.newest()["status"] == "stored"
+
+
+def test_a_broken_chain_comes_back_broken_and_is_said(chained: Range) -> None:
+    chained.site.sql("UPDATE audit_logs SET principal = 'eve' WHERE metadata = '{\"n\": 7}'")
+    assert chained.site.run("snapshot", "create").returncode == 30
+    name = chained.newest()["id"]
+    refused(chained.drill(name), 30, "is broken")
+    assert chained.newest()["status"] == "drilled"
+
+
+def test_without_its_key_the_chain_is_not_called_verified(chained: Range) -> None:
+    chained.snapshot()
+    text = chained.site.config.read_text(encoding="utf-8")
+    chained.site.config.write_text(text.replace(CHAIN_SETTINGS, ""), encoding="utf-8")
+    refused(chained.drill(), 31, "could not be verified")
+    assert chained.newest()["status"] == "drilled"
+
+
 # ── an inconclusive one ──────────────────────────────────────────────────────────────────────────
 
 
@@ -289,13 +345,17 @@ def test_without_a_server_nothing_is_known(drills: Range) -> None:
     assert drills.drill("--plan", environ=no_server).returncode == 23
 
 
-def test_an_extension_that_no_server_has_is_named(drills: Range) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"), [("ghost", "lacks extensions"), ("pg_cron", "works in one database")]
+)
+def test_an_extension_that_no_server_can_have_is_named(drills: Range, name: str, why: str) -> None:
+    """What a restore refuses is not drilled either, and a scheduler is never loaded."""
     drills.site.sql(
         "CREATE EXTENSION vector; SET allow_system_table_mods = on; "
-        "UPDATE pg_extension SET extname = 'ghost' WHERE extname = 'vector'"
+        f"UPDATE pg_extension SET extname = '{name}' WHERE extname = 'vector'"
     )
     drills.snapshot()
-    refused(drills.drill(), 23, "no server can take the snapshot", "`ghost`")
+    refused(drills.drill(), 23, "no server can take the snapshot", f"`{name}`", why)
     assert drills.newest()["status"] == "stored"
 
 
@@ -320,7 +380,7 @@ def test_a_session_that_ends_in_the_middle_shows_nothing(drills: Range) -> None:
 def test_a_forged_result_is_not_believed(
     site: Site, tmp_path: Path, drills_at: DrillsAt, forged: str
 ) -> None:
-    key = SigningKey.generate("backup.example.org")
+    key = SigningKey.generate("alexandria-backup")
     key.save(tmp_path / "signing")
     with site.config.open("a", encoding="utf-8") as config:
         config.write(
@@ -332,6 +392,7 @@ def test_a_forged_result_is_not_believed(
     name = drills.newest()["id"]
     wrong = {"ALEXANDRIA_DRILL__CHECKS": '{"wrong": "SELECT false"}'}
     refused(drills.drill(name, environ=wrong), 1, "`wrong`")
+    assert drills.newest()["status"] == "damaged"
     (path,) = (site.repository / "results" / name).iterdir()
     text = path.read_bytes().replace(b'"good": false', b'"good": true')
     assert text != path.read_bytes()
@@ -345,6 +406,25 @@ def test_a_forged_result_is_not_believed(
     # Neither what was forged is believed, nor what it has taken the place of.
     assert drills.newest()["status"] == "stored"
     assert drills.newest()["drilled"] is None
+    drills.drilled(name)
+    assert drills.newest()["status"] == "drilled"
+
+
+def test_a_machine_that_cannot_sign_keeps_no_result(
+    site: Site, tmp_path: Path, drills_at: DrillsAt
+) -> None:
+    key = SigningKey.generate("alexandria-backup")
+    key.save(tmp_path / "signing")
+    with site.config.open("a", encoding="utf-8") as config:
+        config.write(f'[signing]\ntrusted_keys = ["{key.trusted}"]\n')
+    signing = {"ALEXANDRIA_SIGNING__KEY_FILE": str(tmp_path / "signing")}
+    assert site.run("repository", "init", environ=signing).returncode == 0
+    assert site.run("snapshot", "create", environ=signing).returncode in {0, 3}
+    drills = drills_at(site)
+    ended = drills.drill()
+    refused(ended, 3, "the result is not kept: this machine has no signing key")
+    assert ended.stdout.startswith("drilled ")
+    assert drills.newest()["status"] == "stored"
 
 
 # ── the server of a DSN ──────────────────────────────────────────────────────────────────────────

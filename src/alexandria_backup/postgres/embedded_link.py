@@ -47,15 +47,22 @@ class GuardLink:
             "discard": None if discard is None else str(discard),
         }
         # Pipes of Popen are not inherited by our other children, so only we hold the guard alive.
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", "-S", embedded_guard.__file__, json.dumps(duty)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd="/",
-            env=_ENVIRONMENT,
-            bufsize=0,
-            start_new_session=True,
-        )
+        try:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", embedded_guard.__file__, json.dumps(duty)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                cwd="/",
+                env=_ENVIRONMENT,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            # Nobody else is there to remove it.
+            shutil.rmtree(place.private, ignore_errors=True)
+            raise ClientToolFailed(
+                f"the guard of the embedded server could not be started: {exc}"
+            ) from exc
 
     def run(self, command: Sequence[str]) -> int:
         """Run a program and return its process id; `ClientToolFailed` where it cannot start."""

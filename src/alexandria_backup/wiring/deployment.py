@@ -4,7 +4,7 @@ import json
 import os
 import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _CONFIG = Path("/etc/alexandria/backup.toml")
 #: Set by the manifests and the image themselves.
 _OWN = (
     *("dsn", "state_dir", "database.dsn_file", "database.client_tools"),
-    *("kubernetes.kubeconfig", "kubernetes.context"),
+    *("kubernetes.kubeconfig", "kubernetes.context", "drill.folder"),
 )
 
 
@@ -86,4 +86,9 @@ def _keys(settings: Settings) -> dict[str, Path]:
 def _text(value: object) -> str:
     if isinstance(value, tuple):
         return json.dumps(list(value), ensure_ascii=False)
+    if isinstance(value, Mapping):
+        # Queries and names are texts; a recipe is a section of its own.
+        return json.dumps(
+            value, ensure_ascii=False, default=lambda one: one.model_dump(mode="json")
+        )
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -112,6 +112,8 @@ class HostSite:
             "systemctl daemon-reload",
             "systemctl enable --now alexandria-snapshot.timer alexandria-prune.timer "
             "alexandria-verify.timer",
+            "systemctl enable --now alexandria-drill.timer   # with a PostgreSQL server, or "
+            "`[drill] dsn_file`",
         )
         return Files(texts=_filled("systemd", values), next_commands=commands)
 
