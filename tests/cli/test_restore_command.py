@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
+from oracle_support import keep_in_frames
 from site_support import CHINOOK_TABLES, Site
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
@@ -220,3 +221,24 @@ def test_a_time_that_means_no_snapshot_is_refused(
     assert refused.returncode == code
     assert said in refused.stderr
     assert set(site.databases()) == {site.database}
+
+
+@pytest.mark.parametrize("in_frames", [False, True])
+def test_sessions_of_the_load_are_set_to_what_the_server_has(site: Site, in_frames: bool) -> None:
+    if in_frames:
+        keep_in_frames(site)
+    config = site.config.read_text(encoding="utf-8")
+    config = config.replace("[database]", "[database]\nserver_memory = 4_294_967_296")
+    site.config.write_text(config, encoding="utf-8")
+    # It is filled by the session that builds it.
+    site.sql(
+        "CREATE MATERIALIZED VIEW seen AS SELECT current_setting('maintenance_work_mem') AS memory"
+    )
+    assert site.run("snapshot", "create").returncode == 0
+    restored = site.run("restore", "latest", "--yes", "--json")
+    assert restored.returncode == 0, restored.stderr
+    assert site.value("SELECT memory FROM seen") == "256MB"
+    results = [json.loads(line).get("result") for line in restored.stdout.splitlines()]
+    (state,) = (result["state"] for result in results if isinstance(result, dict))
+    (memory,) = (s for s in state["load_settings"] if s["name"] == "maintenance_work_mem")
+    assert (memory["value"], memory["otherwise"], memory["applied"]) == ("256MB", "64MB", True)

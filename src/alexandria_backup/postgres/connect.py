@@ -21,7 +21,7 @@ from psycopg.pq.abc import PGresult
 
 from alexandria_backup.errors import DsnInvalid, PoolerRefused, StatementFailed
 from alexandria_backup.postgres.copied_values import copied_values
-from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.dsn import Dsn, option_value
 from alexandria_backup.postgres.identifiers import quote_literal
 from alexandria_backup.postgres.libpq_waits import await_input, next_result, send_query
 from alexandria_backup.postgres.queries import load
@@ -397,12 +397,8 @@ def application_name(purpose: str) -> str:
 def options(given: str, pinned: Mapping[str, str]) -> str:
     """Return libpq's `options`: those `given`, then the pinned settings; the last one wins."""
     return " ".join(
-        filter(None, (given, *(f"-c {name}={_escaped(text)}" for name, text in pinned.items())))
+        filter(None, (given, *(f"-c {name}={option_value(text)}" for name, text in pinned.items())))
     )
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _refuse_pooler(session: Session) -> None:

@@ -113,6 +113,13 @@ class Dsn:
         """Return the same DSN for another database of the server."""
         return Dsn._of({**self._revealed(), "dbname": name})
 
+    def with_settings(self, settings: Mapping[str, str]) -> "Dsn":
+        """Return the same DSN for sessions that begin with these parameters of the server."""
+        given = self.parameters().get("options", "")
+        words = (f"-c {name}={option_value(text)}" for name, text in settings.items())
+        options = " ".join(filter(None, (given, *words)))
+        return Dsn._of({**self._revealed(), "options": options}) if options else self
+
     def conninfo(self) -> Secret:
         """Return the keyword form with all secrets: for psycopg."""
         return Secret(make_conninfo(**self._revealed()))
@@ -132,6 +139,11 @@ class Dsn:
 
     def _revealed(self) -> dict[str, str]:
         return {**dict(self._shown), **{key: secret.reveal() for key, secret in self._secrets}}
+
+
+def option_value(value: str) -> str:
+    """Return a value as libpq's `options` have it."""
+    return value.replace("\\", "\\\\").replace(" ", "\\ ")
 
 
 def _parsed(given: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from alexandria_backup.archive.inventory import creates_public_schema
@@ -17,7 +17,9 @@ from alexandria_backup.copying.loading import Loading, LoadOptions
 from alexandria_backup.errors import AlexandriaError, DatabaseMissing, SnapshotDamaged
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.load_settings import applied, choose_settings
 from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.postgres.server_machine import cores, memory_bytes
 from alexandria_backup.postgres.shadow import (
     Marker,
     create_shadow,
@@ -122,14 +124,25 @@ class Load:
         servers = self.parts.servers
         entries = read_entries(self.parts, state)
         with servers.session(name, "load") as shadow:
-            major = server_facts(shadow).major
+            server = server_facts(shadow)
+            major = server.major
+            settings = choose_settings(
+                shadow,
+                jobs=state.request.jobs,
+                memory_bytes=self.parts.server_memory_bytes or memory_bytes(server),
+                cores=cores(server),
+            )
             if creates_public_schema(entries) and not goes_on:
                 shadow.execute("DROP SCHEMA IF EXISTS public")
         with _growth(servers, name, f"load {state.request.archive}", self.parts.emit):
-            load_archive(loading(self.parts, state, name, entries, major))
+            load = loading(self.parts, state, name, entries, major)
+            load_archive(replace(load, dsn=load.dsn.with_settings(applied(settings))))
         with servers.session(name, "load") as shadow:
             shadow.execute("ANALYZE")
-        return Done(state, f"{len(entries)} objects with `pg_restore` {major}")
+        return Done(
+            state.model_copy(update={"load_settings": settings}),
+            f"{len(entries)} objects with `pg_restore` {major}, " + ", ".join(map(str, settings)),
+        )
 
     def undo(self, state: RestoreState) -> RestoreState:
         """The shadow is dropped as a whole."""

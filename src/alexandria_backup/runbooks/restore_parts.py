@@ -29,5 +29,7 @@ class RestoreParts:
     checks: tuple[str, ...]
     #: Bytes free on the server, where it cannot be measured from here.
     server_free_bytes: int | None
+    #: Memory of the server's machine, where it cannot be measured from here.
+    server_memory_bytes: int | None = None
     fence_patience_s: float
     emit: Emit

@@ -9,6 +9,7 @@ from alexandria_backup.archive.inventory import Ownership
 from alexandria_backup.copying.proof import ExpectedTable
 from alexandria_backup.errors import UsageError
 from alexandria_backup.postgres.database import DatabaseFacts
+from alexandria_backup.postgres.load_settings import LoadSetting
 from alexandria_backup.postgres.shadow import shadow_name
 from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.switch import SwitchState
@@ -144,6 +145,8 @@ class RestoreState(SwitchState):
     #: The id of the safety snapshot; None where there is none.
     safety: str | None = None
     proof: Proof | None = None
+    #: Parameters of the server that the sessions of the load had.
+    load_settings: tuple[LoadSetting, ...] = ()
     #: Roles that are created, without login and password.
     roles_to_create: tuple[str, ...] = ()
 

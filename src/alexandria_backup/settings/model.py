@@ -57,6 +57,12 @@ class DatabaseSettings(Section):
     server_free_space: Count | None = Field(
         None, ge=0, description="Bytes free on the server, where they cannot be measured."
     )
+    server_memory: Count | None = Field(
+        None,
+        ge=0,
+        description="Bytes of memory of the server's machine, where they cannot be measured: an "
+        "eighth of it is for building indexes in a restore.",
+    )
     connect_timeout_s: Seconds = Field(10.0, gt=0, description="Seconds to wait for a connection.")
     lock_timeout_s: Seconds = Field(
         30.0, ge=0, description="Seconds to wait for a lock; 0: for ever."

@@ -9,6 +9,12 @@ SET row_security = off;
 SET check_function_bodies = off;
 SET client_min_messages = warning;
 
+-- name: parameters
+SELECT s.name, s.setting, s.enumvals
+FROM pg_catalog.pg_settings AS s
+WHERE s.name IN ('maintenance_work_mem', 'max_parallel_maintenance_workers', 'max_parallel_workers',
+    'synchronous_commit', 'wal_compression')
+
 -- name: end_sessions
 -- Those of this role: a worker of autovacuum may not be ended by everybody, and ends by itself.
 SELECT pg_catalog.pg_terminate_backend(pid)
