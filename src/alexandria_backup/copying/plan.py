@@ -18,8 +18,9 @@ class Framing:
 
     #: Tables that take no more than this stay in the base archive, which pg_dump writes.
     above_bytes: int = 1024 * 1024
-    #: Pages of a frame where rows do not live in TOAST: 8 MiB of pages of the usual size.
-    most_pages: int = 1024
+    #: Pages of a frame where rows do not live in TOAST: 4 MiB of pages of the usual size. Twice as
+    #: many copy no faster, and store twice as much for each place that has changed.
+    most_pages: int = 512
     #: What the pages of a frame, with their share of the TOAST table, should not exceed.
     frame_bytes: int = 16 * 1024 * 1024
 

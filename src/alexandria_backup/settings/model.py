@@ -158,7 +158,7 @@ class SnapshotSettings(Section):
         "page range, and cost what has changed; the others are dumped each time.",
     )
     frame_pages: Count = Field(
-        1024,
+        512,
         ge=1,
         le=1024,
         description="Pages of one frame, at most: smaller frames cost less where rows change all "
