@@ -4,32 +4,26 @@ An entry says what was stored, whatever happened: a file that shrinks is filled 
 size that its header has announced already, one that grows is cut there, and the entry names it.
 """
 
-import grp
 import os
-import pwd
 import re
 import time
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from fnmatch import translate
-from functools import lru_cache
 from hashlib import sha256
-from stat import S_IMODE, S_ISLNK, S_ISREG
+from stat import S_ISLNK, S_ISREG
 from typing import Final, TypeAlias
 
+from alexandria_backup.bundle.attributes import attributes_of, entry_of
 from alexandria_backup.bundle.entry import Entry, Kind, Problem
 from alexandria_backup.bundle.selection import Excluder
+from alexandria_backup.bundle.small import OPEN, SMALL
 from alexandria_backup.bundle.sparse import SparseDigest, extents_of
 from alexandria_backup.bundle.staging import ATTEMPTS, SQLITE_MAGIC, Staging, same
 from alexandria_backup.bundle.walk import Found, LeftOut, unreadable
 
-#: Files up to this size are read at once, and again where they have changed meanwhile.
-SMALL: Final = 1 << 20
 _CHUNK: Final = 1 << 20
 _PAUSE_S: Final = 0.02
-_BILLION: Final = 1_000_000_000
-_OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 #: The entry as its header says it, then its content in chunks; returns what goes into the manifest:
 #: the digest and the problem of a large file are known at its end. Or why there is no entry.
@@ -66,35 +60,6 @@ class Capture:
         """Forget the hard links of the set before: each set can be restored without the others."""
         self._linked.clear()
 
-    def at_once(self, found: Found) -> tuple[Entry, bytes] | None:
-        """Return entry and content of a small file; None where `read` must look at it.
-
-        Most files of a large bundle are small, and a generator costs more than reading them.
-        """
-        status = found.status
-        if status.st_size > SMALL or status.st_nlink > 1 or not S_ISREG(status.st_mode):
-            return None
-        try:
-            descriptor = os.open(found.path, _OPEN)
-        except OSError:
-            return None
-        try:
-            data = os.pread(descriptor, status.st_size + 1, 0)
-            now = os.fstat(descriptor)
-            if len(data) != status.st_size or not same(status, now):
-                return None
-            attributes = _xattrs(descriptor)
-        except OSError:
-            return None
-        finally:
-            os.close(descriptor)
-        if data.startswith(SQLITE_MAGIC) or self._excluder.why_content(data) is not None:
-            return None
-        digest = sha256(data).hexdigest()
-        size = len(data)
-        entry = entry_of(found.member, now, Kind.FILE, size=size, sha=digest, xattrs=attributes)
-        return entry, data
-
     def read(self, found: Found) -> Pieces:
         """Read a path; see `Pieces`."""
         status = found.status
@@ -105,7 +70,7 @@ class Capture:
                 link = os.readlink(os.fsencode(found.path))  # noqa: PTH115 - as bytes
                 entry = replace(entry_of(found.member, status, Kind.SYMLINK), link=link)
             else:
-                attributes = _xattrs(found.path)
+                attributes = attributes_of(found.path)
                 entry = entry_of(found.member, status, Kind.FOLDER, xattrs=attributes)
         except OSError as exc:
             return unreadable(found.path, exc)
@@ -120,7 +85,7 @@ class Capture:
             entry = replace(entry, link=self._linked[inode])
             yield entry
             return entry
-        descriptor = os.open(found.path, _OPEN)
+        descriptor = os.open(found.path, OPEN)
         try:
             taken = yield from self._open_file(found, descriptor)
         finally:
@@ -138,7 +103,7 @@ class Capture:
         magic = os.pread(descriptor, len(SQLITE_MAGIC), 0)
         if magic == SQLITE_MAGIC and self._copies:
             return (yield from self._database(found, descriptor, status))
-        entry = entry_of(found.member, status, Kind.FILE, xattrs=_xattrs(descriptor))
+        entry = entry_of(found.member, status, Kind.FILE, xattrs=attributes_of(descriptor))
         if self._settle is not None and self._settle(os.path.basename(found.path)):  # noqa: PTH119
             with self._staging.settled(descriptor) as (copy, still):
                 problem = None if still else Problem.CHANGED
@@ -154,7 +119,7 @@ class Capture:
             return LeftOut(path=found.path, why=why)
         entry = entry_of(
             found.member, status if still else os.fstat(descriptor), Kind.FILE, size=len(data),
-            sha=sha256(data).hexdigest(), xattrs=_xattrs(descriptor),
+            sha=sha256(data).hexdigest(), xattrs=attributes_of(descriptor),
             problem=None if still else Problem.CHANGED,
         )  # fmt: skip
         yield entry
@@ -162,27 +127,11 @@ class Capture:
         return entry
 
     def _database(self, found: Found, descriptor: int, status: os.stat_result) -> _Streamed:
-        entry = entry_of(found.member, status, Kind.FILE, xattrs=_xattrs(descriptor))
+        entry = entry_of(found.member, status, Kind.FILE, xattrs=attributes_of(descriptor))
         with self._staging.database(found.path) as copy:
             if copy is not None:
                 return (yield from _from_copy(str(copy), entry, None))
         return (yield from _from_copy(found.path, entry, Problem.NOT_CONSISTENT))
-
-
-Attributes = tuple[tuple[str, bytes], ...]
-
-
-def entry_of(
-    member: bytes, status: os.stat_result, kind: Kind, *, size: int = 0, sha: str | None = None,
-    xattrs: Attributes = (), problem: Problem | None = None,
-) -> Entry:  # fmt: skip
-    """Return the entry of a path, from its status."""
-    seconds, ns = divmod(status.st_mtime_ns, _BILLION)
-    return Entry(
-        path=member, kind=kind, mode=S_IMODE(status.st_mode), uid=status.st_uid, gid=status.st_gid,
-        user=_user(status.st_uid), group=_group(status.st_gid), mtime=seconds, ns=ns, size=size,
-        sha256=sha, xattrs=xattrs, problem=problem,
-    )  # fmt: skip
 
 
 def _read_small(descriptor: int, status: os.stat_result) -> tuple[bytes, bool]:
@@ -199,7 +148,7 @@ def _read_small(descriptor: int, status: os.stat_result) -> tuple[bytes, bool]:
 
 
 def _from_copy(path: str, entry: Entry, problem: Problem | None) -> _Streamed:
-    descriptor = os.open(path, _OPEN)
+    descriptor = os.open(path, OPEN)
     try:
         status = os.fstat(descriptor)
         streamed = yield from _stream(descriptor, status, entry)
@@ -256,36 +205,3 @@ def _zeros(length: int) -> Iterator[bytes]:
     while length:
         yield block[:length]
         length -= min(length, _CHUNK)
-
-
-def _xattrs(place: str | int) -> Attributes:
-    """Return the extended attributes of a path or an open file, sorted by name."""
-    if not hasattr(os, "listxattr"):
-        return ()
-    try:
-        names = os.listxattr(place)
-    except OSError:  # the file system has none
-        return ()
-    if not names:
-        return ()
-    found = []
-    for name in sorted(names):
-        with suppress(OSError):  # removed since, or not for us to read
-            found.append((name, os.getxattr(place, name)))
-    return tuple(found)
-
-
-@lru_cache(maxsize=1024)
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return ""
-
-
-@lru_cache(maxsize=1024)
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return ""

@@ -11,6 +11,7 @@ attributes are `SCHILY.xattr.*` records (star, GNU tar, bsdtar), files with hole
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
+from zlib import adler32
 
 from alexandria_backup.bundle.entry import Entry, Kind
 from alexandria_backup.bundle.sparse import encode_map
@@ -182,6 +183,56 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %s=%s\n" % (length, key, value)
 
 
+class FileHeaders:
+    """Headers of the files of one folder, for many small ones: `headers` gives the same bytes.
+
+    Only what differs from file to file is written anew.
+    """
+
+    def __init__(self, folder: bytes) -> None:
+        """Begin with the folder's path in the bundle."""
+        self._folder = folder
+        self._prefix = folder if len(folder) <= _PREFIX else None
+
+    def header(self, name: bytes, owner: "FileOwner", size: int, mtime: int) -> bytes | None:
+        """Return the header of a file without extended attributes; None where it takes a pax one.
+
+        `size` is at most that of a small file.
+        """
+        prefix: bytes | None = b""
+        if len(self._folder) + len(name) >= _NAME:
+            prefix = self._prefix
+        else:
+            name = b"%b/%b" % (self._folder, name)
+        if prefix is None or owner.numbers is None or len(name) > _NAME:
+            return None
+        if not 0 <= mtime <= _MOST_SIZE:
+            return None
+        before = b"%b%b%b%011o\x00%011o\x00" % (
+            name, bytes(_NAME - len(name)), owner.numbers, size, mtime,
+        )  # fmt: skip
+        after, counted = _second_half(TYPES[Kind.FILE], b"", owner.user, owner.group, prefix)
+        return b"%b%06o\x00 %b" % (before, _sum(before) + counted, after)
+
+
+class FileOwner:
+    """The part of a header that is the same for all files of one owner and mode."""
+
+    def __init__(self, mode: int, uid: int, gid: int, user: str, group: str) -> None:
+        self.user, self.group = user.encode(), group.encode()
+        fits = max(uid, gid) <= _MOST_ID and max(len(self.user), len(self.group)) < _OWNER
+        #: None where something of it does not fit.
+        self.numbers = b"%07o\x00%07o\x00%07o\x00" % (mode, uid, gid) if fits else None
+
+
+def _sum(field: bytes) -> int:
+    """Return the sum of some bytes: the low half of Adler-32 (RFC 1950) is that, plus one.
+
+    It counts modulo 65,521, which 256 bytes cannot reach.
+    """
+    return (adler32(field) & 0xFFFF) - 1
+
+
 def _ustar(  # noqa: PLR0917 - the fields in their order, and called for each file
     name: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, kind: bytes, link: bytes,
     user: bytes, group: bytes, prefix: bytes,
@@ -190,7 +241,7 @@ def _ustar(  # noqa: PLR0917 - the fields in their order, and called for each fi
         name, bytes(_NAME - len(name)), mode, uid, gid, size, mtime,
     )  # fmt: skip
     after, counted = _second_half(kind, link, user, group, prefix)
-    return b"%b%06o\x00 %b" % (before, sum(before) + counted, after)
+    return b"%b%06o\x00 %b" % (before, _sum(before) + counted, after)
 
 
 @lru_cache(maxsize=256)

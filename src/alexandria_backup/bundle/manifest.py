@@ -153,16 +153,23 @@ class ManifestWriter:
 
     def __init__(self, head: Head) -> None:
         self._head = head
-        self._spool = LineSpool()
+        self._digest = sha256()
+        self._spool = LineSpool(self._digest.update)
         self._spool.add(_HEAD + head.model_dump_json().encode() + b",")
         self._spool.add(_ENTRIES)
         self._held: bytes | None = None
 
     def add(self, entry: Entry) -> None:
         """Add an entry; they come in the order of members."""
+        self.add_lines([entry.line()])
+
+    def add_lines(self, lines: Sequence[bytes]) -> None:
+        """Add entries, at least one, by their lines."""
         if self._held is not None:
-            self._spool.add(self._held + b",")
-        self._held = entry.line()
+            lines = [self._held, *lines]
+        self._held = lines[-1]
+        if len(lines) > 1:
+            self._spool.add_several(b",\n".join(lines[:-1]) + b",", len(lines) - 1)
 
     def finish(self, tail: Tail, key: SigningKey | None) -> LineSpool:
         """Return the whole document."""
@@ -170,10 +177,8 @@ class ManifestWriter:
             self._spool.add(self._held)
         self._spool.add(_END)
         self._spool.add(_TAIL + tail.model_dump_json().encode() + b",")
-        digest = sha256()
-        for chunk in self._spool.chunks():
-            digest.update(chunk)
-        found = digest.hexdigest()
+        self._spool.settle()
+        found = self._digest.hexdigest()
         note = sign_note(_note_text(self._head.bundle, found), key) if key else None
         self._spool.add(f'"seal": {{"sha256": "{found}", "note": {json.dumps(note)}}}}}'.encode())
         return self._spool

@@ -15,8 +15,9 @@ from alexandria_backup.bundle.headers import (
 )
 from alexandria_backup.bundle.manifest import Excluded, Head, ManifestWriter, Tail
 from alexandria_backup.bundle.selection import Excluder, Exclusions, Selected
+from alexandria_backup.bundle.small import SmallFiles
 from alexandria_backup.bundle.staging import Staging
-from alexandria_backup.bundle.walk import Found, LeftOut, Walk
+from alexandria_backup.bundle.walk import Files, Found, LeftOut, Walk
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.sealing.blocks import BlockWriter, Compression
 from alexandria_backup.sealing.signing import SigningKey
@@ -82,31 +83,43 @@ class Pack:
         excluder = Excluder(self._options.exclusions)
         with Staging(self._options.staging) as staging:
             capture = Capture(staging, excluder, self._options.settle)
+            small = SmallFiles(excluder)
             for one in self._sets:
                 for path, why in one.refused:
                     self._leave_out(LeftOut(path=path, why=why, problem=True))
                 capture.begin_set()
                 walk = Walk(one.name, one.contents, excluder)
-                for item in walk:
-                    yield from self._item(capture, item)
+                for item in walk.batches():
+                    if isinstance(item, Files):
+                        yield from self._files(capture, small, walk, item)
+                    else:
+                        yield from self._item(capture, item)
                 self._twins += walk.twins
+
+    def _files(
+        self, capture: Capture, small: SmallFiles, walk: Walk, files: Files
+    ) -> Iterator[bytes]:
+        for read in small.read(files):
+            if isinstance(read, str):
+                yield from self._item(capture, walk.file(files, read))
+                continue
+            yield from self._writer.write(b"".join(read.members))
+            self._manifest.add_lines(read.lines)
+            self._count(len(read.lines), read.bytes)
 
     def _item(self, capture: Capture, item: Found | LeftOut) -> Iterator[bytes]:
         if isinstance(item, LeftOut):
             self._leave_out(item)
-            return
-        small = capture.at_once(item)
-        if small is not None:
-            entry, data = small
-            yield from self._writer.write(b"".join((headers(entry), data, padding(len(data)))))
-            self._count(entry, len(data))
             return
         taken, size = yield from self._written(capture.read(item))
         if isinstance(taken, LeftOut):
             self._leave_out(taken)
             return
         yield from self._writer.write(padding(size))
-        self._count(taken, size)
+        self._manifest.add(taken)
+        if taken.problem is not None:
+            self._trouble(taken.shown, taken.problem.value)
+        self._count(1, size)
 
     def _written(self, pieces: Pieces) -> Generator[bytes, None, tuple[Entry | LeftOut, int]]:
         """Write header and content as they come; return what came of it, and the content's size."""
@@ -122,11 +135,8 @@ class Pack:
                 size += len(piece)
                 yield from self._writer.write(piece)
 
-    def _count(self, entry: Entry, size: int) -> None:
-        self._manifest.add(entry)
-        self._entries += 1
-        if entry.problem is not None:
-            self._trouble(entry.shown, entry.problem.value)
+    def _count(self, entries: int, size: int) -> None:
+        self._entries += entries
         self._bytes += size
         if self._bytes - self._told >= _PROGRESS_EVERY:
             self._told = self._bytes

@@ -55,6 +55,18 @@ class Excluder:
             found = self._paths.match(path)
         return found or self._inodes.get(inode)
 
+    def may_fit_in(self, folder: str) -> bool:
+        """Tell whether a pattern with a slash could fit a file of this folder."""
+        return self._paths.any and self._paths.may_begin(f"{folder}/")
+
+    def fits_name(self, name: str) -> bool:
+        """Tell whether a pattern without a slash fits a file of this name."""
+        return self._names.fits(name)
+
+    def has_inode(self, status: os.stat_result) -> bool:
+        """Tell whether an open file is left out, whatever its name."""
+        return (status.st_dev, status.st_ino) in self._inodes
+
     def why_content(self, content: bytes) -> str | None:
         """Return why a file of this content is left out, or None."""
         if len(content) in self._sizes and content in self._contents:
@@ -70,6 +82,22 @@ class _Patterns:
         self._whys = [why for _, why in pairs]
         self.any = bool(pairs)
         self._match = re.compile("|".join(f"({translate(p)})" for p, _ in pairs)).match
+        # Most patterns are `*.db-wal` and the like: one look at the end of a name for all of them.
+        self._endings = tuple(p[1:] for p, _ in pairs if p[:1] == "*" and not _MAGIC.search(p[1:]))
+        others = [p for p, _ in pairs if p[:1] != "*" or _MAGIC.search(p[1:])]
+        self._other = re.compile("|".join(translate(p) for p in others)).match if others else None
+        #: What each begins with, up to what stands for anything.
+        self._starts = tuple(_MAGIC.split(p, maxsplit=1)[0] for p, _ in pairs)
+
+    def fits(self, text: str) -> bool:
+        """Tell whether one fits; quicker than `match`, which says why."""
+        return text.endswith(self._endings) or (
+            self._other is not None and self._other(text) is not None
+        )
+
+    def may_begin(self, folder: str) -> bool:
+        """Tell whether something in a folder could fit; it is given with a slash at its end."""
+        return any(s.startswith(folder) or folder.startswith(s) for s in self._starts)
 
     def match(self, text: str) -> str | None:
         if not self.any:

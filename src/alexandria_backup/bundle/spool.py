@@ -1,13 +1,12 @@
 """Lines kept in memory in packed form: 200,000 entries of a manifest take about 15 MB."""
 
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from alexandria_backup.errors import BundleDamaged
+from alexandria_backup.sealing.compression import compress, decompress
 
 _BUFFER: Final = 256 * 1024
-_PIECE: Final = 64 * 1024
 #: Longer than any entry with all extended attributes that Linux allows.
 MOST_LINE: Final = 16 << 20
 
@@ -15,9 +14,11 @@ MOST_LINE: Final = 16 << 20
 class LineSpool:
     """Lines in order: added one by one, and given back as often as wanted."""
 
-    def __init__(self) -> None:
-        self._packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-        self._packed: list[bytes] = []
+    def __init__(self, watch: Callable[[bytes], None] | None = None) -> None:
+        """Begin without lines; `watch` is given all that is added, in some division."""
+        self._watch = watch
+        #: Packed pieces, each with its size.
+        self._packed: list[tuple[bytes, int]] = []
         self._buffer = bytearray()
         #: Lines so far, and their bytes with the line feeds.
         self.lines = 0
@@ -25,34 +26,35 @@ class LineSpool:
 
     def add(self, line: bytes) -> None:
         """Add a line, given without its line feed."""
-        self._buffer += line
+        self.add_several(line, 1)
+
+    def add_several(self, text: bytes, lines: int) -> None:
+        """Add several lines at once, joined; given without the last line feed."""
+        self._buffer += text
         self._buffer += b"\n"
-        self.lines += 1
-        self.size += len(line) + 1
+        self.lines += lines
+        self.size += len(text) + 1
         if len(self._buffer) >= _BUFFER:
-            self._pack()
+            self.settle()
+
+    def settle(self) -> None:
+        """Pack what was added so far: `watch` has been given all of it then."""
+        text = bytes(self._buffer)
+        self._buffer.clear()
+        if text:
+            self._packed.append((compress(text), len(text)))
+        if text and self._watch is not None:
+            self._watch(text)
 
     def chunks(self) -> Iterator[bytes]:
         """Give all lines, joined, in chunks; nothing may be added meanwhile."""
-        self._pack()
-        end = self._packer.copy().flush()
-        unpacker = zlib.decompressobj(-15)
-        for packed in (*self._packed, end):
-            data = packed
-            while data:
-                yield unpacker.decompress(data, _PIECE)
-                data = unpacker.unconsumed_tail
-        yield unpacker.flush()
+        self.settle()
+        for packed, size in self._packed:
+            yield decompress(packed, size)
 
     def __iter__(self) -> Iterator[bytes]:
         """Give line by line, without line feeds."""
         return split_lines(self.chunks())
-
-    def _pack(self) -> None:
-        packed = self._packer.compress(self._buffer)
-        if packed:
-            self._packed.append(packed)
-        self._buffer = bytearray()
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:

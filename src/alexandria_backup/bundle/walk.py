@@ -3,8 +3,9 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from alexandria_backup.bundle.entry import shown
 from alexandria_backup.bundle.manifest import SetContents
@@ -14,7 +15,11 @@ _LEFT_OUT: Final = {
     stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device",
 }  # fmt: skip
+#: How a folder is opened, so that it is one and no link.
+FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOWHERE: Final = (0, 0)
+#: So many files are read before what was read is packed.
+_MOST_FILES: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +43,18 @@ class LeftOut:
     problem: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Files:
+    """Files of one folder that follow each other, as its list of names says: not yet looked at."""
+
+    #: The folder on the machine, and in the bundle.
+    path: str
+    member: bytes
+    #: Device and inode of the folder: another one may lie there by now.
+    folder: tuple[int, int]
+    names: tuple[str, ...]
+
+
 class Walk:
     """The paths of one set; iterate once."""
 
@@ -49,21 +66,39 @@ class Walk:
         self.twins: list[str] = []
 
     def __iter__(self) -> Iterator[Found | LeftOut]:
+        """Give every path by itself."""
+        for item in self.batches():
+            if isinstance(item, Files):
+                yield from (self.file(item, name) for name in item.names)
+            else:
+                yield item
+
+    def batches(self) -> Iterator[Found | LeftOut | Files]:
+        """Give every path, and files that follow each other in one folder together."""
         # A stack and no recursion: a path may be two thousand folders deep.
-        waiting = [iter([(root, os.path.basename(root)) for root in self._roots])]  # noqa: PTH119
+        roots = [(root, os.path.basename(root)) for root in self._roots]  # noqa: PTH119
+        waiting: list[Iterator[_Next]] = [iter(roots)]
         while waiting:
             following = next(waiting[-1], None)
             if following is None:
                 waiting.pop()
-                continue
-            path, name = following
-            item, below = self._look(path, name)
-            yield item
-            if below:
-                waiting.append(iter([(f"{path}/{inner}", inner) for inner in below]))
+            elif isinstance(following, Files):
+                yield following
+            else:
+                item, below = self._look(*following)
+                yield item
+                waiting.append(iter(below))
 
-    def _look(self, path: str, name: str) -> tuple[Found | LeftOut, list[str]]:
-        """Return what a path is, and the names in it where it is a folder."""
+    def file(self, files: Files, name: str) -> Found | LeftOut:
+        """Look at one of several files."""
+        path = f"{files.path}/{name}"
+        item, _ = self._look(path, name)
+        if isinstance(item, Found) and stat.S_ISDIR(item.status.st_mode):
+            return LeftOut(path=path, why="became a folder while it was looked at", problem=True)
+        return item
+
+    def _look(self, path: str, name: str) -> tuple[Found | LeftOut, list["_Next"]]:
+        """Return what a path is, and what is in it where it is a folder."""
         try:
             status = os.lstat(path)
             kind = stat.S_IFMT(status.st_mode)
@@ -72,22 +107,76 @@ class Walk:
             why = self._excluder.why(path, name, inode, folder=folder) or _LEFT_OUT.get(kind)
             if why is not None:
                 return LeftOut(path=path, why=why), []
-            names = sorted(os.listdir(path), key=os.fsencode) if folder else []  # noqa: PTH208
+            member = self._name + os.fsencode(path)
+            below = self._listed(path, member, inode) if folder else []
         except OSError as exc:
             # What would be left out anyway may come and go, as journals of databases do.
             why = self._excluder.why(path, name, _NOWHERE, folder=False)
             return LeftOut(path=path, why=why) if why else unreadable(path, exc), []
+        return Found(path=path, member=member, status=status), below
+
+    def _listed(self, path: str, member: bytes, folder: tuple[int, int]) -> list["_Next"]:
+        """Return what is in a folder, in the order of members."""
+        with os.scandir(path) as listing:
+            is_file = {entry.name: entry.is_file(follow_symlinks=False) for entry in listing}
+        # Code points sort as their UTF-8 does; only what is not UTF-8 need be encoded for it.
+        key = None if "/".join(is_file).isascii() else os.fsencode
+        names = sorted(is_file, key=key)
         self._note_twins(path, names)
-        return Found(path=path, member=self._name + os.fsencode(path), status=status), names
+        one_by_one = self._excluder.may_fit_in(path)
+        below: list[_Next] = []
+        run: list[str] = []
+        for name in names:
+            plain = is_file[name] and not one_by_one and not self._excluder.fits_name(name)
+            if plain:
+                run.append(name)
+            if run and (not plain or len(run) == _MOST_FILES):
+                below.append(Files(path=path, member=member, folder=folder, names=tuple(run)))
+                run = []
+            if not plain:
+                below.append((f"{path}/{name}", name))
+        if run:
+            below.append(Files(path=path, member=member, folder=folder, names=tuple(run)))
+        return below
 
     def _note_twins(self, path: str, names: list[str]) -> None:
-        if len({name.casefold() for name in names}) == len(names):
+        if len(set("/".join(names).casefold().split("/"))) >= len(names):
             return
         seen: set[str] = set()
         for name in names:
             if name.casefold() in seen:
                 self.twins.append(shown(os.fsencode(f"{path}/{name}")))
             seen.add(name.casefold())
+
+
+#: What comes next of a folder: several files, or the path and the name of something else.
+_Next: TypeAlias = Files | tuple[str, str]
+
+
+def sizes(walk: Walk) -> Iterator[int]:
+    """Give the bytes that each path takes, without holes; what cannot be read takes none."""
+    for item in walk.batches():
+        if isinstance(item, Files):
+            yield from _sizes_of(item)
+        elif isinstance(item, Found):
+            yield _taken(item.status)
+
+
+def _sizes_of(files: Files) -> Iterator[int]:
+    try:
+        descriptor = os.open(files.path, FOLDER)
+    except OSError:
+        return
+    try:
+        for name in files.names:
+            with suppress(OSError):
+                yield _taken(os.stat(name, dir_fd=descriptor, follow_symlinks=False))
+    finally:
+        os.close(descriptor)
+
+
+def _taken(status: os.stat_result) -> int:
+    return min(status.st_size, status.st_blocks * 512)
 
 
 def unreadable(path: str, error: OSError) -> LeftOut:

@@ -18,7 +18,7 @@ from alexandria_backup.bundle.pack import Pack, PackOptions
 from alexandria_backup.bundle.reader import read_bundle
 from alexandria_backup.bundle.selection import Excluder, Selected, select
 from alexandria_backup.bundle.source import object_source
-from alexandria_backup.bundle.walk import Found, Walk
+from alexandria_backup.bundle.walk import Walk, sizes
 from alexandria_backup.errors import (
     AlexandriaError,
     BundleDamaged,
@@ -98,7 +98,8 @@ class CheckSets(ReadingStep):
         ]
         for warning in warnings:
             self.parts.emit(Warned(message=warning, hint="let the set name what it leads to"))
-        size = sum(_sizes(selected, Excluder(self.parts.options.exclusions)))
+        excluder = Excluder(self.parts.options.exclusions)
+        size = sum(sum(sizes(Walk(one.name, one.contents, excluder))) for one in selected)
         self._refuse_taken(state)
         self._refuse_full(state, size)
         found = state.model_copy(
@@ -315,10 +316,3 @@ def _replace(store: ObjectStore, name: str, chunks: Iterator[bytes]) -> int:
     fresh.replace(there)
     sync_folder(there.parent)
     return size
-
-
-def _sizes(selected: Sequence[Selected], excluder: Excluder) -> Iterator[int]:
-    for one in selected:
-        for item in Walk(one.name, one.contents, excluder):
-            if isinstance(item, Found):
-                yield min(item.status.st_size, item.status.st_blocks * 512)

@@ -1,0 +1,150 @@
+"""Small files, many of them: read folder by folder, with what does not differ made once.
+
+Each costs one open, two looks and one read, by its name in the open folder: no path is resolved
+anew, and no link that is put in a folder's place leads elsewhere. What is not plain (a database, a
+file with two names, one that does not hold still) is left to `capture.py`, path by path.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from hashlib import sha256
+from stat import S_IMODE, S_ISREG
+from typing import Final
+
+from alexandria_backup.bundle.attributes import attributes_of, entry_of, group_of, user_of
+from alexandria_backup.bundle.entry import FileLines, Kind, owned
+from alexandria_backup.bundle.headers import BLOCK, FileHeaders, FileOwner, headers
+from alexandria_backup.bundle.selection import Excluder
+from alexandria_backup.bundle.staging import SQLITE_MAGIC, same
+from alexandria_backup.bundle.walk import FOLDER, Files
+
+#: Files up to this size are read at once, and again where they have changed meanwhile.
+SMALL: Final = 1 << 20
+#: How a file is opened that may have become a link, or a pipe that nobody writes to.
+OPEN: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_BATCH: Final = 1 << 20
+_BILLION: Final = 1_000_000_000
+_PADDING: Final = tuple(bytes(length) for length in range(BLOCK))
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Files that were read, as they go into the bundle."""
+
+    #: Header, content and padding of each.
+    members: list[bytes] = field(default_factory=list)
+    #: What the manifest says of each.
+    lines: list[bytes] = field(default_factory=list)
+    #: Of their content.
+    bytes: int = 0
+
+
+class SmallFiles:
+    """Reads what can be read at once."""
+
+    def __init__(self, excluder: Excluder) -> None:
+        self._excluder = excluder
+        self._owners: dict[tuple[int, int, int], tuple[FileOwner, str]] = {}
+
+    def read(self, files: Files) -> Iterator[Batch | str]:
+        """Give batches in order, and between them the names of files that are none of these."""
+        try:
+            reader = _Folder(files, self._excluder, self._owners)
+        except (OSError, UnicodeError):
+            yield from files.names
+            return
+        with closing(reader):
+            batch = Batch()
+            for name in files.names:
+                taken = reader.read(name, batch)
+                if batch.lines and (not taken or batch.bytes >= _BATCH):
+                    yield batch
+                    batch = Batch()
+                if not taken:
+                    yield name
+            if batch.lines:
+                yield batch
+
+
+class _Folder:
+    """An open folder, and what its files have in common."""
+
+    def __init__(
+        self,
+        files: Files,
+        excluder: Excluder,
+        owners: dict[tuple[int, int, int], tuple[FileOwner, str]],
+    ) -> None:
+        self._excluder = excluder
+        self._owners = owners
+        self._member = files.member
+        self._headers = FileHeaders(files.member)
+        self._lines = FileLines(files.member)
+        self._descriptor = os.open(files.path, FOLDER)
+        status = os.fstat(self._descriptor)
+        if (status.st_dev, status.st_ino) != files.folder:
+            self.close()
+            raise NotADirectoryError(files.path)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def read(self, name: str, batch: Batch) -> bool:
+        """Add a file to a batch; False where it is not one to be read at once."""
+        try:
+            raw = name.encode()
+            descriptor = os.open(name, OPEN, dir_fd=self._descriptor)
+        except (OSError, UnicodeError):
+            return False
+        try:
+            status = os.fstat(descriptor)
+            data = _content(descriptor, status)
+            attributes = attributes_of(descriptor)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        if data is None or self._is_special(status, data):
+            return False
+        size, mtime_ns, digest = len(data), status.st_mtime_ns, sha256(data).hexdigest()
+        owner, said = self._owner((status.st_mode, status.st_uid, status.st_gid))
+        header = self._headers.header(raw, owner, size, mtime_ns // _BILLION)
+        if attributes or header is None:
+            member = self._member + b"/" + raw
+            entry = entry_of(member, status, Kind.FILE, size=size, sha=digest, xattrs=attributes)
+            header, line = headers(entry), entry.line()
+        else:
+            line = self._lines.line(name, said, size, digest, mtime_ns)
+        batch.members += (header, data, _PADDING[-size % BLOCK])
+        batch.lines.append(line)
+        batch.bytes += size
+        return True
+
+    def _is_special(self, status: os.stat_result, data: bytes) -> bool:
+        """Tell whether a file is a database, or one that may have to stay out."""
+        return (
+            data.startswith(SQLITE_MAGIC)
+            or self._excluder.has_inode(status)
+            or self._excluder.why_content(data) is not None
+        )
+
+    def _owner(self, key: tuple[int, int, int]) -> tuple[FileOwner, str]:
+        known = self._owners.get(key)
+        if known is None:
+            mode, uid, gid = S_IMODE(key[0]), key[1], key[2]
+            fields = (mode, uid, gid, user_of(uid), group_of(gid))
+            known = self._owners[key] = (FileOwner(*fields), owned(*fields))
+        return known
+
+
+def _content(descriptor: int, status: os.stat_result) -> bytes | None:
+    """Return what is in a small file that nobody changes; None where it is not one."""
+    size = status.st_size
+    if size > SMALL or status.st_nlink != 1 or not S_ISREG(status.st_mode):
+        return None
+    data = os.pread(descriptor, size + 1, 0)
+    if len(data) != size or not same(status, os.fstat(descriptor)):
+        return None
+    return data
