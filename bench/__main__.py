@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import audit, bundles, report, snapshots
+from bench import audit, bundles, report, restores, snapshots
 from bench.measuring import Result
 from bench.workshop import Workshop, workshop
 
 #: What can be measured, by name; each is given a workshop with the seeded database.
 MEASUREMENTS: dict[str, Callable[[Workshop], list[Result]]] = {
     "snapshots": snapshots.run,
+    "restores": restores.run,
     "audit": audit.run,
     "bundles": bundles.run,
 }

@@ -8,10 +8,17 @@ import os
 import resource
 import statistics
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
+
+#: Seconds between two looks at the memory of a program.
+_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,20 +82,32 @@ class Child:
     #: The largest of it and of what it started, in bytes.
     peak_bytes: int
     output: str
+    #: The largest that each program of the tree became, in bytes, by name; where it was watched.
+    peaks: Mapping[str, int] = field(default_factory=dict)
 
 
 def run(
-    command: Sequence[str | Path], *, environ: Mapping[str, str], stdin: bytes | None = None
+    command: Sequence[str | Path],
+    *,
+    environ: Mapping[str, str],
+    stdin: bytes | None = None,
+    watch: bool = False,
 ) -> Child:
-    """Run a program to its end; raises CalledProcessError, with what it said, where it fails."""
+    """Run a program to its end; raises CalledProcessError, with what it said, where it fails.
+
+    `watch` looks many times a second at the memory of it and of all that it starts.
+    """
     began = time.perf_counter()
-    with subprocess.Popen(
-        [str(word) for word in command],
-        env={"PATH": os.environ["PATH"], **environ},
-        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    with (
+        subprocess.Popen(
+            [str(word) for word in command],
+            env={"PATH": os.environ["PATH"], **environ},
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process,
+        _watched(process.pid) if watch else nullcontext({}) as peaks,
+    ):
         output, errors = process.communicate(stdin)
     seconds = time.perf_counter() - began
     if process.returncode != 0:
@@ -96,4 +115,44 @@ def run(
         raise subprocess.CalledProcessError(process.returncode, process.args, output, errors)
     # Of all children so far: the largest one counts, and it only grows.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return Child(seconds=seconds, peak_bytes=peak, output=output.decode())
+    return Child(seconds=seconds, peak_bytes=peak, output=output.decode(), peaks=peaks)
+
+
+@contextmanager
+def _watched(root: int) -> Iterator[dict[str, int]]:
+    """Give the peaks of a process and of all below it, which grow until the block ends."""
+    peaks: dict[str, int] = {}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(_LOOK_S):
+            for process in _tree(root):
+                with suppress(psutil.Error, OSError, ValueError):
+                    name = process.name()
+                    peaks[name] = max(peaks.get(name, 0), _peak(process))
+
+    watcher = threading.Thread(target=look, name="watcher", daemon=True)
+    watcher.start()
+    try:
+        yield peaks
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _tree(root: int) -> list[psutil.Process]:
+    try:
+        top = psutil.Process(root)
+        return [top, *top.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _peak(process: psutil.Process) -> int:
+    """Return the most that a process has had in memory: Linux keeps it, elsewhere it is now's."""
+    status = Path(f"/proc/{process.pid}/status")
+    if not status.exists():
+        return int(process.memory_info().rss)
+    lines = (line.split() for line in status.read_text().splitlines())
+    # One that has ended and that nobody has asked after yet has no memory any more.
+    return next((int(words[1]) * 1024 for words in lines if words[0] == "VmHWM:"), 0)

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,20 @@ class Workshop:
         """The seeded database."""
         return Dsn.parse(self.server.conninfo(DATABASE))
 
+    def new_database(self, name: str, *, gigabytes: float | None = None) -> None:
+        """Make a database: empty, or filled with about so much; one of that name goes first."""
+        self.drop_database(name)
+        with self.session("postgres") as session:
+            session.execute(f"CREATE DATABASE {name}")
+        if gigabytes is not None:
+            with self.session(name) as session:
+                database.fill(session, gigabytes=gigabytes)
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database where it is there."""
+        with self.session("postgres") as session:
+            session.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
     def session(self, name: str = DATABASE) -> Session:
         """Open a session."""
         return connect(Dsn.parse(self.server.conninfo(name)), purpose="bench")
@@ -50,22 +64,31 @@ class Workshop:
         dsn = self.server.conninfo(name).reveal()
         return measuring.run([self.tool(program), *arguments, f"--dbname={dsn}"], environ={})
 
-    def pipe(self, command: str) -> measuring.Child:
+    def pipe(self, command: str, *, name: str = DATABASE) -> measuring.Child:
         """Run a pipeline as an operator types it: `$BIN`, `$DSN` and `$DIR` are given."""
         environ = {
             "BIN": str(self.server.bin_dir),
-            "DSN": self.server.conninfo(DATABASE).reveal(),
+            "DSN": self.server.conninfo(name).reveal(),
             "DIR": str(self.folder),
         }
         return measuring.run(["/bin/bash", "-o", "pipefail", "-ec", command], environ=environ)
 
-    def ours(self, *arguments: str | Path, repository: Path) -> measuring.Child:
-        """Run our program, start and all, as an operator does."""
+    def ours(
+        self,
+        *arguments: str | Path,
+        repository: Path,
+        name: str = DATABASE,
+        environ: Mapping[str, str] | None = None,
+        watch: bool = False,
+    ) -> measuring.Child:
+        """Run our program, start and all, as an operator does; `watch` looks at its memory."""
         return measuring.run(
             [Path(sys.executable).with_name("alexandria"), *arguments],
+            watch=watch,
             environ={
+                **(environ or {}),
                 "HOME": str(self.folder),
-                "ALEXANDRIA_DSN": self.server.conninfo(DATABASE).reveal(),
+                "ALEXANDRIA_DSN": self.server.conninfo(name).reveal(),
                 "ALEXANDRIA_REPOSITORY": str(repository),
                 "ALEXANDRIA_STATE_DIR": str(self.folder / "state"),
                 "ALEXANDRIA_AUDIT__KEY_FILE": str(self.folder / "audit.key"),
