@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import NoDecode
 
 from alexandria_backup.audit.encodings import LENGTH_PREFIXED
 from alexandria_backup.audit.key import AuditKey, KeyRing
@@ -108,7 +107,7 @@ class AuditSettings(Section):
     table: str | None = Field(
         None, description="The table, as `schema.name`; default: found by its columns."
     )
-    columns: Annotated[dict[str, str], NoDecode, BeforeValidator(json_text)] = Field(
+    columns: Annotated[dict[str, str], BeforeValidator(json_text)] = Field(
         default_factory=dict,
         description="Names of columns by role (`id`, `hmac`, `prev_hmac`, `created_at`, …), where "
         'they are not the usual ones: `[audit.columns] principal = "actor"`.',
@@ -117,7 +116,7 @@ class AuditSettings(Section):
         "alexandria-v1",
         description="How a row's HMAC is computed: a built-in recipe, or one of `audit.recipes`.",
     )
-    recipes: Annotated[dict[str, RecipeSettings], NoDecode, BeforeValidator(json_text)] = Field(
+    recipes: Annotated[dict[str, RecipeSettings], BeforeValidator(json_text)] = Field(
         default_factory=dict,
         description="Recipes of your own, each a table `[audit.recipes.NAME]`.",
     )
@@ -128,7 +127,7 @@ class AuditSettings(Section):
     key_encoding: KeyEncoding | None = Field(
         None, description="How the key is written: `raw`, `hex` or `base64`; default: tried."
     )
-    keys: Annotated[tuple[AuditKeySettings, ...], NoDecode, BeforeValidator(json_text)] = Field(
+    keys: Annotated[tuple[AuditKeySettings, ...], BeforeValidator(json_text)] = Field(
         (),
         description="Several keys, where the key was rotated, each a table `[[audit.keys]]` with "
         "`name`, `file`, `encoding`, `since` and `until`: a row made in this time is sealed "

@@ -3,7 +3,6 @@
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
-from pydantic_settings import NoDecode
 
 from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import Count, Location, UserPath, Words, json_text
@@ -23,12 +22,12 @@ DEFAULT_SETS: dict[str, tuple[str, ...]] = {
 class BundleSettings(Section):
     """Bundles of configuration, tools and knowledge store."""
 
-    sets: Annotated[dict[SetName, Words], NoDecode, BeforeValidator(json_text)] = Field(
+    sets: Annotated[dict[SetName, Words], BeforeValidator(json_text)] = Field(
         DEFAULT_SETS,
         description="The sets of a bundle: each a name, and the paths and patterns that belong to "
         "it. In the variable as JSON.",
     )
-    required: Annotated[Words | None, NoDecode] = Field(
+    required: Words | None = Field(
         None,
         description="Which of these paths and patterns must lead to something; default: "
         f"`{CONFIG}` where a set has it.",

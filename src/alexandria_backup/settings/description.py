@@ -39,11 +39,17 @@ def describe() -> tuple[SettingDescription, ...]:
 def fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Yield every setting as its key and its field, in the order of the file."""
     for name, field in model.model_fields.items():
-        section = field.annotation
-        if isinstance(section, type) and issubclass(section, Section):
+        section = section_of(field)
+        if section is not None:
             yield from fields(section, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
+
+
+def section_of(field: FieldInfo) -> type[Section] | None:
+    """Return the table that a field is; None for a single setting."""
+    found = field.annotation
+    return found if isinstance(found, type) and issubclass(found, Section) else None
 
 
 def variable_of(key: str) -> str:

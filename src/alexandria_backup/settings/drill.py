@@ -4,7 +4,6 @@ from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
 
 from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import Hidden, UserPath, json_text
@@ -42,7 +41,7 @@ class DrillSettings(Section):
         None,
         description="That DSN itself; as a variable only, since a settings file is read by many.",
     )
-    checks: Annotated[dict[str, str], NoDecode, BeforeValidator(json_text)] = Field(
+    checks: Annotated[dict[str, str], BeforeValidator(json_text)] = Field(
         default_factory=dict,
         description="Queries to ask of the restored data, by a name of yours, each in a read-only "
         "transaction: `[drill.checks] recent = \"SELECT max(at) > now() - interval '2 days' FROM "

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
 
-from alexandria_backup.settings.description import fields, variable_of
+from alexandria_backup.settings.description import fields, section_of, variable_of
 from alexandria_backup.settings.files import found_file, named_file, read_file
 from alexandria_backup.settings.model import Settings, default_state_dir
 from alexandria_backup.settings.problems import explained, invalid, misplaced, unknown_variables
@@ -42,21 +41,32 @@ def load(*, config: Path | None, environ: Mapping[str, str], cwd: Path) -> Loade
     problems = [*unknown_variables(environ), *misplaced(content, source)]
     if problems:
         raise invalid(problems)
-    given = _merged(content, _from_variables(environ))
+    given = _merged(_merged(_empty_sections(), content), _from_variables(environ))
     if "state_dir" not in given:
         given["state_dir"] = default_state_dir(environ)
     try:
-        settings = Settings(**given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         raise invalid(explained(error, environ, source)) from None
     return LoadedSettings(settings=settings, source=source)
 
 
+def _empty_sections() -> dict[str, Any]:
+    # Left out, each would be built by its default: a dozen checkers instead of the one of all.
+    return {name: {} for name, field in Settings.model_fields.items() if section_of(field)}
+
+
 def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    source = EnvSettingsSource(Settings)
-    known = {variable_of(key) for key, _ in fields()}
-    source.env_vars = {name.lower(): value for name, value in environ.items() if name in known}
-    return source()
+    """Return the variables' texts in the form of the file; the fields' types read them."""
+    given: dict[str, Any] = {}
+    for key, _ in fields():
+        if variable_of(key) in environ:
+            *sections, name = key.split(".")
+            table = given
+            for section in sections:
+                table = table.setdefault(section, {})
+            table[name] = environ[variable_of(key)]
+    return given
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,15 +3,8 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
 
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.settings.audit import AuditSettings
@@ -102,12 +95,10 @@ class ApplicationSettings(Section):
     ready_timeout_s: Seconds = Field(
         300.0, gt=0, description="Seconds to wait for `/ready` after a start."
     )
-    stop_command: Annotated[Words | None, NoDecode] = Field(
+    stop_command: Words | None = Field(
         None, description="The command that stops it, as a list of words; never through a shell."
     )
-    start_command: Annotated[Words | None, NoDecode] = Field(
-        None, description="The command that starts it."
-    )
+    start_command: Words | None = Field(None, description="The command that starts it.")
     command_timeout_s: Seconds = Field(
         120.0, gt=0, description="Seconds that each of these commands may take."
     )
@@ -215,17 +206,8 @@ def default_state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ["HOME"]) / ".local" / "state" / "alexandria-backup"
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """All settings."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        arbitrary_types_allowed=True,
-        hide_input_in_errors=True,
-    )
 
     dsn: Hidden | None = Field(
         None,
@@ -242,27 +224,15 @@ class Settings(BaseSettings):
         "`$XDG_STATE_HOME/alexandria-backup`, `~/.local/state/alexandria-backup`, "
         "or for root `/var/lib/alexandria-backup`.",
     )
-    database: DatabaseSettings = DatabaseSettings()
-    application: ApplicationSettings = ApplicationSettings()
-    kubernetes: KubernetesSettings = KubernetesSettings()
-    systemd: SystemdSettings = SystemdSettings()
-    vault: VaultSettings = VaultSettings()
-    audit: AuditSettings = AuditSettings()
-    signing: SigningSettings = SigningSettings()
-    encryption: EncryptionSettings = EncryptionSettings()
-    snapshot: SnapshotSettings = SnapshotSettings()
-    prune: PruneSettings = PruneSettings()
-    drill: DrillSettings = DrillSettings()
-    bundle: BundleSettings = BundleSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's form
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `load` is told the variables
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not ours to read
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not used
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `load` has merged, and nothing of this process's surroundings."""
-        return (init_settings,)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    application: ApplicationSettings = Field(default_factory=ApplicationSettings)
+    kubernetes: KubernetesSettings = Field(default_factory=KubernetesSettings)
+    systemd: SystemdSettings = Field(default_factory=SystemdSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    signing: SigningSettings = Field(default_factory=SigningSettings)
+    encryption: EncryptionSettings = Field(default_factory=EncryptionSettings)
+    snapshot: SnapshotSettings = Field(default_factory=SnapshotSettings)
+    prune: PruneSettings = Field(default_factory=PruneSettings)
+    drill: DrillSettings = Field(default_factory=DrillSettings)
+    bundle: BundleSettings = Field(default_factory=BundleSettings)

@@ -1,9 +1,6 @@
 """What stands around the application: the cluster it may run in, and where its secrets are."""
 
-from typing import Annotated
-
 from pydantic import Field
-from pydantic_settings import NoDecode
 
 from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import Seconds, UserPath, VaultAuth, Words
@@ -36,7 +33,7 @@ class KubernetesSettings(Section):
     key: str = Field(
         "database-dsn", pattern=r"^[A-Za-z0-9._-]+$", description="The key of that Secret."
     )
-    workloads: Annotated[Words, NoDecode] = Field(
+    workloads: Words = Field(
         (),
         description="What is scaled to 0 for a restore, such as `deployment/alexandria-api`; "
         "default: every Deployment and StatefulSet with the label "
@@ -53,7 +50,7 @@ class KubernetesSettings(Section):
 class SystemdSettings(Section):
     """The services of one host, as Quadlet makes them."""
 
-    units: Annotated[Words, NoDecode] = Field(
+    units: Words = Field(
         (),
         description="What is stopped for a restore, such as `alexandria-api`; default: "
         "`alexandria-api` and its siblings `alexandria-…`, without the database.",

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from alexandria_backup.errors import SettingsInvalid
-from alexandria_backup.settings.description import fields, variable_of
+from alexandria_backup.settings.description import fields, section_of, variable_of
 from alexandria_backup.settings.files import CONFIG_VARIABLE
 from alexandria_backup.settings.model import PREFIX, Settings
-from alexandria_backup.settings.section import Section
 
 #: What Kubernetes sets in each pod for a Service whose name begins with `alexandria`.
 _SERVICE_LINK = re.compile(
@@ -51,16 +49,11 @@ def misplaced(content: Mapping[str, Any], source: Path | None) -> Iterator[str]:
         )
     known = [key for key, _ in fields()]
     for name, value in content.items():
-        # Here and not by pydantic: its settings take keys with an underscore for their own options.
         field = Settings.model_fields.get(name)
         if field is None:
             yield f"{_shown(name)} in `{source}` is no setting{_nearest(name, known)}"
-        elif _is_section(field) and not isinstance(value, dict):
+        elif section_of(field) and not isinstance(value, dict):
             yield f"`{name}` in `{source}` is wrong: it is a section, written `[{name}]`"
-
-
-def _is_section(field: FieldInfo) -> bool:
-    return isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 
 
 def _shown(name: str) -> str:

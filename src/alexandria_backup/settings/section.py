@@ -12,4 +12,6 @@ class Section(BaseModel):
         arbitrary_types_allowed=True,
         hide_input_in_errors=True,
         allow_inf_nan=False,
+        # All settings are read together: what checks them is built once, for the whole file.
+        defer_build=True,
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
-from pydantic_settings import NoDecode
 
 from alexandria_backup.secret import Secret
 
@@ -113,8 +112,8 @@ Count = Annotated[int, BeforeValidator(_number)]
 Seconds = Annotated[float, BeforeValidator(_number)]
 Percent = Annotated[float, BeforeValidator(_number)]
 Location = Annotated[str, AfterValidator(_one_line)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Hidden = Annotated[Secret, BeforeValidator(_secret)]
-Statements = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_statements)]
-Keys = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_keys)]
+Statements = Annotated[tuple[str, ...], BeforeValidator(_statements)]
+Keys = Annotated[tuple[str, ...], BeforeValidator(_keys)]
 UserPath = Annotated[Path, BeforeValidator(_path_text), AfterValidator(expanded)]
