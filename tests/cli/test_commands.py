@@ -72,6 +72,24 @@ def test_the_version_and_the_help_wait_for_no_room(arguments: list[str]) -> None
     assert _loaded(arguments, VENDORS) == set()
 
 
+@pytest.mark.parametrize("arguments", [["run", "list"], ["snapshot", "list"]], ids=" ".join)
+def test_a_list_waits_for_nothing_that_talks_to_a_server(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXANDRIA_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ALEXANDRIA_REPOSITORY", str(tmp_path))
+    rooms = {f"alexandria_backup.{room}" for room in ("bundle", "cluster", "platforms", "postgres")}
+    assert _loaded(arguments, {"httpx", "psycopg", "asyncio", "rich.progress", *rooms}) == set()
+
+
+def test_a_list_of_runs_waits_for_no_cryptography(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXANDRIA_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ALEXANDRIA_REPOSITORY", str(tmp_path))
+    assert _loaded(["run", "list"], {"cryptography", "pyrage", "blake3"}) == set()
+
+
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ALEXANDRIA, *arguments], capture_output=True, text=True, check=True)
 

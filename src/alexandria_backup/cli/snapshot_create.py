@@ -52,9 +52,7 @@ def command(
         # Before anything is read: what cannot be anchored need not be begun.
         wiring.audits.require_anchoring()
     own_schema = True if yes else _consent(wiring, plan=plan or json or file is not None)
-    create = wiring.snapshots.create(
-        file=file, kind=kind, note=note, full=full, own_schema=own_schema
-    )
+    create = wiring.taking.create(file=file, kind=kind, note=note, full=full, own_schema=own_schema)
     summary = plan_or_run(invocation, create, plan=plan, confirm=lambda _: None, text=snapshot_text)
     if summary is not None:
         finish(invocation, wiring, summary)
@@ -64,7 +62,7 @@ def command(
 
 def _consent(wiring: Wiring, *, plan: bool) -> bool | None:
     """Ask once, where somebody is there to answer; None leaves things as they are."""
-    if plan or not sys.stdin.isatty() or not wiring.snapshots.needs_consent():
+    if plan or not sys.stdin.isatty() or not wiring.taking.needs_consent():
         return None
     return typer.confirm(
         f"Make schema `{SCHEMA}` in the database? Later snapshots then cost what has changed",

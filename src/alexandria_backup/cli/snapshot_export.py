@@ -48,9 +48,9 @@ def command(
 ) -> None:
     """Write a snapshot into one `.pgdump` file for the stock `pg_restore`, and read it back."""
     invocation = invocation_of(context)
-    snapshots = invocation.wiring(json=json).snapshots
-    exported = snapshots.export(
-        snapshots.as_of(snapshot, instant(at)),
+    wiring = invocation.wiring(json=json)
+    exported = wiring.reading.export(
+        wiring.snapshots.as_of(snapshot, instant(at)),
         file=file,
         compression=Compression(compress.value),
         format_minor=parse_format_version(format_version) if format_version else None,

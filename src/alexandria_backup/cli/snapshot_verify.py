@@ -35,7 +35,7 @@ def command(
     if not deep and not wiring.snapshots.is_file(snapshot):
         _examine(invocation, wiring, snapshot)
         return
-    verdict = wiring.snapshots.verify(snapshot)
+    verdict = wiring.reading.verify(snapshot)
     lines = [
         f"{verdict.snapshot}: {verdict.verdict}",
         f"read   {amount(verdict.bytes, 'bytes')}, sha256 {verdict.sha256}",

@@ -240,9 +240,7 @@ class Story:
 
     def _snapshot(self) -> Scene:
         wiring = self.stage.wiring()
-        summary = wiring.snapshots.create(file=None, kind=SnapshotKind.MANUAL, note="demo").run(
-            accept
-        )
+        summary = wiring.taking.create(file=None, kind=SnapshotKind.MANUAL, note="demo").run(accept)
         listed = wiring.snapshots.all()
         taken = summary.state
         expect([entry.id for entry in listed] == [taken.snapshot], "the snapshot is listed")

@@ -1,18 +1,15 @@
 """Verify a snapshot: read every byte of it as a restore would, and compare with its manifest."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.proof import ExpectedTable
 from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.errors import SnapshotDamaged
-from alexandria_backup.events import Emit, Warned
+from alexandria_backup.events import Emit
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import TablePart
-from alexandria_backup.repository.snapshots import RepositorySnapshots
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 
 
@@ -110,25 +107,3 @@ def _same(recorded: TablePart | None, found: ExpectedTable | None) -> bool:
     return recorded.rows == found.rows and (
         recorded.digest == found.digest or recorded.framed is not None
     )
-
-
-def warn_of_newer(
-    snapshots: FileSnapshots | RepositorySnapshots,
-    chosen: SnapshotEntry,
-    emit: Emit,
-    *,
-    at: datetime | None = None,
-) -> None:
-    """Say which newer snapshots `latest` has passed over because something is wrong with them.
-
-    Those of after `at`, where that is given, would not have been chosen.
-    """
-    for entry in snapshots.all():
-        fitting = at is None or entry.created <= at
-        if entry.problem is not None and fitting and entry.stored > chosen.stored:
-            emit(
-                Warned(
-                    message=f"a newer one, `{entry.id}`, is passed over: {entry.problem}",
-                    hint="alexandria snapshot list",
-                )
-            )

@@ -11,11 +11,11 @@ from alexandria_backup.repository.file_snapshots import FileSnapshots
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.snapshots import RepositorySnapshots
+from alexandria_backup.runbooks.passed_over import warn_of_newer
 from alexandria_backup.runbooks.places import FilePlace, RepositoryPlace, SnapshotPlace
-from alexandria_backup.runbooks.verify import warn_of_newer
 from alexandria_backup.storage.locate import split_location
+from alexandria_backup.storage.open_retrying import open_retrying
 from alexandria_backup.wiring.rooms import Rooms
-from alexandria_backup.wiring.stores import open_retrying
 
 
 @dataclass(frozen=True)

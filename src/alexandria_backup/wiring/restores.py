@@ -17,8 +17,8 @@ from alexandria_backup.runbooks.switch import SwitchState, refuse_other_server
 from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.rooms import Rooms
-from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, database_lock, new_run
-from alexandria_backup.wiring.snapshots import Snapshots
+from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, new_run
+from alexandria_backup.wiring.snapshot_taking import SnapshotTaking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Restores:
 
     rooms: Rooms
     places: Places
-    snapshots: Snapshots
+    taking: SnapshotTaking
 
     @property
     def rebuild(self) -> Mapping[str, Rebuild]:
@@ -63,7 +63,7 @@ class Restores:
             run=new_run(restoring.NAME), target=self.rooms.servers.database, request=request
         )
         return begin(
-            self.rooms, self._restore_runbook(request), state, lock=database_lock(self.rooms)
+            self.rooms, self._restore_runbook(request), state, lock=self.rooms.database_lock
         )
 
     def record(self, state: RestoreState) -> None:
@@ -77,7 +77,7 @@ class Restores:
             run=new_run(rolling_back.NAME), target=self.rooms.servers.database, of_run=of_run
         )
         runbook = self._rollback_runbook(compare=not plan)
-        return begin(self.rooms, runbook, state, lock=database_lock(self.rooms))
+        return begin(self.rooms, runbook, state, lock=self.rooms.database_lock)
 
     def accept(self, of_run: str, *, discard: bool) -> Procedure[accepting.AcceptState]:
         """Return the dropping of what a run has kept."""
@@ -88,7 +88,7 @@ class Restores:
             of_run=of_run,
             discard=discard,
         )
-        return begin(self.rooms, self._accept_runbook(), state, lock=database_lock(self.rooms))
+        return begin(self.rooms, self._accept_runbook(), state, lock=self.rooms.database_lock)
 
     def _restore_runbook(self, request: RestoreRequest) -> Runbook[RestoreState]:
         settings = self.rooms.settings
@@ -132,7 +132,7 @@ class Restores:
 
     @property
     def _safety(self) -> SafetyTaker | None:
-        return self.snapshots.take_safety if self.rooms.settings.repository else None
+        return self.taking.take_safety if self.rooms.settings.repository else None
 
     def _stopped_restore(self, last: Transition) -> Rebuilt[RestoreState]:
         runbook = self._restore_runbook(read_state(RestoreState, last).request)

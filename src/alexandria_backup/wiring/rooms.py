@@ -1,34 +1,33 @@
 """What the settings make of each room: servers, application, stores, chain, keys, tools.
 
-Everything is built when it is asked for, so that a command that needs no database works without
-one.
+Everything is built when it is asked for, and imported then: a command that needs no database works
+without one, and does not wait for what talks to it (ruff is told in `pyproject.toml`).
 """
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alexandria_backup.cluster.cluster import Cluster
-from alexandria_backup.credentials.local import EnvironmentSource, FileSource
-from alexandria_backup.credentials.source import FoundDsn, find_dsn
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.events import Emit, Note
-from alexandria_backup.platforms.readiness import ReadinessProbe
-from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
-from alexandria_backup.postgres.connect import Timeouts
-from alexandria_backup.repository.opened import Repository, is_repository, open_repository
-from alexandria_backup.repository.trust import Keys, Pins
-from alexandria_backup.runbooks.chain_reader import ChainReader
-from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.switch_application import Application
-from alexandria_backup.sealing.encryption import Identity, Recipient
-from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 from alexandria_backup.settings.model import Settings
 from alexandria_backup.storage.local import LocalStore
 from alexandria_backup.storage.locate import is_missing_folder, open_store
+from alexandria_backup.storage.open_retrying import open_retrying
 from alexandria_backup.storage.store import ObjectStore
-from alexandria_backup.wiring.outside import cluster, platform, secret_source, vault_source
-from alexandria_backup.wiring.stores import open_retrying
+
+if TYPE_CHECKING:
+    from alexandria_backup.cluster.cluster import Cluster
+    from alexandria_backup.credentials.source import FoundDsn
+    from alexandria_backup.postgres.client_tools import ClientTools
+    from alexandria_backup.repository.opened import Repository
+    from alexandria_backup.repository.trust import Keys, Pins
+    from alexandria_backup.runbooks.chain_reader import ChainReader
+    from alexandria_backup.runbooks.servers import Servers
+    from alexandria_backup.runbooks.switch_application import Application
+    from alexandria_backup.sealing.signing import SigningKey, TrustedKey
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +46,12 @@ class Rooms:
     source: Path | None = None
 
     @cached_property
-    def found_dsn(self) -> FoundDsn:
+    def found_dsn(self) -> "FoundDsn":
         """The application's DSN and where it was found."""
+        from alexandria_backup.credentials.local import EnvironmentSource, FileSource
+        from alexandria_backup.credentials.source import find_dsn
+        from alexandria_backup.wiring.outside import secret_source, vault_source
+
         database = self.settings.database
         sources = (
             FileSource(given_as="--dsn-file", path=self.dsn_file, emit=self.emit),
@@ -65,13 +68,20 @@ class Rooms:
         return find_dsn(sources)
 
     @cached_property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> "Cluster":
         """The cluster that the application may run in."""
+        from alexandria_backup.wiring.outside import cluster
+
         return cluster(self.settings.kubernetes, self.namespace)
 
     @cached_property
-    def servers(self) -> Servers:
+    def servers(self) -> "Servers":
         """The application's server."""
+        from alexandria_backup.credentials.local import FileSource
+        from alexandria_backup.credentials.source import find_dsn
+        from alexandria_backup.postgres.connect import Timeouts
+        from alexandria_backup.runbooks.servers import Servers
+
         database = self.settings.database
         administrator = FileSource(
             given_as="[database] admin_dsn_file", path=database.admin_dsn_file, emit=self.emit
@@ -83,18 +93,24 @@ class Rooms:
         )
 
     @cached_property
-    def application(self) -> Application:
+    def application(self) -> "Application":
         """The application and what runs it."""
+        from alexandria_backup.wiring.outside import secret_source
+
         kubernetes = self.settings.kubernetes
         secret = secret_source(kubernetes, self.cluster, self.emit, named=True)
         return self._application(from_secret=self.found_dsn.source == secret.name)
 
     @cached_property
-    def node(self) -> Application:
+    def node(self) -> "Application":
         """The application as this machine runs it, for which no database needs to be known."""
         return self._application(from_secret=False)
 
-    def _application(self, *, from_secret: bool) -> Application:
+    def _application(self, *, from_secret: bool) -> "Application":
+        from alexandria_backup.platforms.readiness import ReadinessProbe
+        from alexandria_backup.runbooks.switch_application import Application
+        from alexandria_backup.wiring.outside import platform
+
         settings = self.settings.application
         probe = ReadinessProbe(url=settings.url, ca_file=settings.ca_file) if settings.url else None
         return Application(
@@ -140,8 +156,10 @@ class Rooms:
         return (self.state, self.repository)
 
     @cached_property
-    def chain(self) -> ChainReader:
+    def chain(self) -> "ChainReader":
         """Recipe and key of the audit chain."""
+        from alexandria_backup.runbooks.chain_reader import ChainReader
+
         audit = self.settings.audit
         return ChainReader(
             recipe=audit.chosen_recipe(),
@@ -150,21 +168,27 @@ class Rooms:
         )
 
     @cached_property
-    def signing_key(self) -> SigningKey | None:
+    def signing_key(self) -> "SigningKey | None":
         """The key that signs manifests; None where none is set."""
+        from alexandria_backup.sealing.signing import SigningKey
+
         signing = self.settings.signing
         if signing.key_file is None:
             return None
         return SigningKey.load(signing.key_file, name=signing.key_name)
 
     @cached_property
-    def trusted_keys(self) -> tuple[TrustedKey, ...]:
+    def trusted_keys(self) -> "tuple[TrustedKey, ...]":
         """The keys whose signatures are accepted; raises SettingsInvalid for what is none."""
+        from alexandria_backup.sealing.signing import TrustedKey
+
         return tuple(TrustedKey.parse(text) for text in self.settings.signing.trusted_keys)
 
     @cached_property
-    def opened(self) -> Repository | None:
+    def opened(self) -> "Repository | None":
         """The repository of the settings; None where none is set, or it is a folder of files."""
+        from alexandria_backup.repository.opened import is_repository, open_repository
+
         if self.repository is None:
             return None
         if is_missing_folder(self.settings.repository or "") or not is_repository(self.repository):
@@ -175,8 +199,11 @@ class Rooms:
         return repository
 
     @cached_property
-    def keys(self) -> Keys:
+    def keys(self) -> "Keys":
         """What the settings say about keys; raises WrongKey for what is none."""
+        from alexandria_backup.repository.trust import Keys
+        from alexandria_backup.sealing.encryption import Identity, Recipient
+
         encryption = self.settings.encryption
         file = encryption.identity_file
         return Keys(
@@ -187,12 +214,14 @@ class Rooms:
         )
 
     @cached_property
-    def pins(self) -> Pins:
+    def pins(self) -> "Pins":
         """What this machine remembers of repositories."""
+        from alexandria_backup.repository.trust import Pins
+
         return Pins(self.settings.state_dir)
 
     @property
-    def all_trusted_keys(self) -> tuple[TrustedKey, ...]:
+    def all_trusted_keys(self) -> "tuple[TrustedKey, ...]":
         """The trusted keys, and this installation's own: it believes what it has signed itself."""
         own = (self.signing_key.trusted,) if self.signing_key is not None else ()
         return (*self.trusted_keys, *own)
@@ -203,8 +232,16 @@ class Rooms:
         named = self.settings.repository
         return bool(named) and not is_missing_folder(named or "")
 
-    def tools(self, server_major: int) -> ClientTools:
+    def database_lock(self) -> AbstractContextManager[None]:
+        """Return the lock of all runs that change the application's database."""
+        from alexandria_backup.runbooks.run_lock import run_lock
+
+        return run_lock(self.servers, self.servers.database)
+
+    def tools(self, server_major: int) -> "ClientTools":
         """Return PostgreSQL's programs for a server of this major version."""
+        from alexandria_backup.postgres.client_tools import find_client_tools
+
         return find_client_tools(server_major, configured=self.settings.database.client_tools)
 
 

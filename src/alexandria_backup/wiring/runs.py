@@ -6,7 +6,7 @@ there.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -20,7 +20,6 @@ from alexandria_backup.runbooks.procedure import (
     RunSummary,
     all_runs,
 )
-from alexandria_backup.runbooks.run_lock import run_lock
 from alexandria_backup.runbooks.step import Confirm, Runbook, RunState
 from alexandria_backup.runbooks.transition import Transition
 from alexandria_backup.wiring.rooms import Rooms
@@ -48,8 +47,8 @@ class Runs:
     """The runs that this machine or the repository knows."""
 
     rooms: Rooms
-    #: By the runbook's name.
-    rebuild: Mapping[str, Rebuild]
+    #: How each runbook is built, by its name; asked for only where a run goes on.
+    rebuild: Callable[[], Mapping[str, Rebuild]]
 
     def all(self) -> tuple[RunStatus, ...]:
         """Return the status of each, oldest first."""
@@ -69,7 +68,7 @@ class Runs:
 
     def _stopped(self, run: str) -> Procedure[Any]:
         last = self.journal(run).last
-        rebuild = self.rebuild.get(last.runbook)
+        rebuild = self.rebuild().get(last.runbook)
         if rebuild is None:
             raise JournalInvalid(
                 f"run `{run}` is of runbook `{last.runbook}`, which this version does not know"
@@ -80,7 +79,7 @@ class Runs:
             state=None,
             run=run,
             stores=self.rooms.journal_stores,
-            lock=rebuilt.lock or database_lock(self.rooms),
+            lock=rebuilt.lock or self.rooms.database_lock,
             emit=self.rooms.emit,
             guard=rebuilt.guard,
         )
@@ -108,12 +107,3 @@ def begin(
         lock=lock,
         emit=rooms.emit,
     )
-
-
-def database_lock(rooms: Rooms) -> Lock:
-    """Return the lock of all runs that change the application's database."""
-
-    def lock() -> AbstractContextManager[None]:
-        return run_lock(rooms.servers, rooms.servers.database)
-
-    return lock

@@ -1,21 +1,13 @@
-"""Stores and shelves by their places: few imports, as each worker process begins with them."""
+"""Shelves by their places: few imports, as each worker process begins with them."""
 
 from collections.abc import Sequence
 from functools import partial
 
 from alexandria_backup.copying.copy_out import OpenShelf
-from alexandria_backup.events import Emit, discard
 from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.manifest_parts import StoredPart
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
-from alexandria_backup.storage.locate import open_store
-from alexandria_backup.storage.retry import RetryingStore
-from alexandria_backup.storage.store import ObjectStore
-
-
-def open_retrying(location: str, *, emit: Emit = discard) -> ObjectStore:
-    """Open the store at a path or URL; worker processes each need one of their own."""
-    return RetryingStore(open_store(location), emit=emit)
+from alexandria_backup.storage.open_retrying import open_retrying
 
 
 def shelves(location: str, sealing: PartSealing, known: Sequence[StoredPart]) -> OpenShelf:

@@ -1,25 +1,32 @@
-"""One object from which the commands and the demo take what they work with."""
+"""One object from which the commands and the demo take what they work with.
+
+Each family of procedures is imported when a command asks for it, and here is the place for that:
+`run list` should not wait for what a restore needs (ruff is told in `pyproject.toml`).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alexandria_backup.events import Emit
-from alexandria_backup.platforms.deployables.deployables import Files
-from alexandria_backup.runbooks.doctor import Finding, examine
 from alexandria_backup.settings.loading import load
-from alexandria_backup.wiring.audits import Audits
-from alexandria_backup.wiring.bundles import Bundles
-from alexandria_backup.wiring.deployment import cluster_files, host_files
-from alexandria_backup.wiring.doctor import doctor_parts
-from alexandria_backup.wiring.drills import Drills
-from alexandria_backup.wiring.places import Places
-from alexandria_backup.wiring.repositories import Repositories
-from alexandria_backup.wiring.restores import Restores
 from alexandria_backup.wiring.rooms import Rooms
-from alexandria_backup.wiring.runs import Runs
-from alexandria_backup.wiring.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from alexandria_backup.platforms.deployables.deployables import Files
+    from alexandria_backup.runbooks.doctor import Finding
+    from alexandria_backup.wiring.audits import Audits
+    from alexandria_backup.wiring.bundles import Bundles
+    from alexandria_backup.wiring.drills import Drills
+    from alexandria_backup.wiring.places import Places
+    from alexandria_backup.wiring.repositories import Repositories
+    from alexandria_backup.wiring.restores import Restores
+    from alexandria_backup.wiring.runs import Runs
+    from alexandria_backup.wiring.snapshot_reading import SnapshotReading
+    from alexandria_backup.wiring.snapshot_taking import SnapshotTaking
+    from alexandria_backup.wiring.snapshots import Snapshots
 
 
 @dataclass(frozen=True)
@@ -54,55 +61,98 @@ class Wiring:
         )
 
     @cached_property
-    def places(self) -> Places:
+    def places(self) -> "Places":
         """What a typed name means."""
+        from alexandria_backup.wiring.places import Places
+
         return Places(self.rooms)
 
     @cached_property
-    def snapshots(self) -> Snapshots:
-        """Taking snapshots, looking at them, reading them back."""
-        return Snapshots(rooms=self.rooms, places=self.places)
+    def snapshots(self) -> "Snapshots":
+        """Looking at snapshots."""
+        from alexandria_backup.wiring.snapshots import Snapshots
+
+        return Snapshots(places=self.places)
 
     @cached_property
-    def repositories(self) -> Repositories:
+    def taking(self) -> "SnapshotTaking":
+        """Taking snapshots."""
+        from alexandria_backup.wiring.snapshot_taking import SnapshotTaking
+
+        return SnapshotTaking(rooms=self.rooms, places=self.places)
+
+    @cached_property
+    def reading(self) -> "SnapshotReading":
+        """Reading snapshots back."""
+        from alexandria_backup.wiring.snapshot_reading import SnapshotReading
+
+        return SnapshotReading(rooms=self.rooms, places=self.places)
+
+    @cached_property
+    def repositories(self) -> "Repositories":
         """Making, checking and pruning the repository."""
+        from alexandria_backup.wiring.repositories import Repositories
+
         return Repositories(self.rooms, self.places)
 
     @cached_property
-    def restores(self) -> Restores:
+    def restores(self) -> "Restores":
         """Restoring, swapping back, accepting."""
-        return Restores(rooms=self.rooms, places=self.places, snapshots=self.snapshots)
+        from alexandria_backup.wiring.restores import Restores
+
+        return Restores(rooms=self.rooms, places=self.places, taking=self.taking)
 
     @cached_property
-    def drills(self) -> Drills:
+    def drills(self) -> "Drills":
         """Restoring into a throwaway server."""
+        from alexandria_backup.wiring.drills import Drills
+
         return Drills(rooms=self.rooms, places=self.places)
 
     @cached_property
-    def bundles(self) -> Bundles:
+    def bundles(self) -> "Bundles":
         """Making bundles, looking at them, restoring them."""
+        from alexandria_backup.wiring.bundles import Bundles
+
         return Bundles(rooms=self.rooms, places=self.places)
 
     @cached_property
-    def audits(self) -> Audits:
+    def audits(self) -> "Audits":
         """Verifying the audit chain."""
+        from alexandria_backup.wiring.audits import Audits
+
         return Audits(rooms=self.rooms, places=self.places)
 
     @cached_property
-    def runs(self) -> Runs:
+    def runs(self) -> "Runs":
         """Runs of the past, and those that stopped; a new family adds its runbooks here."""
-        rebuild = {**self.snapshots.rebuild, **self.restores.rebuild, **self.bundles.rebuild}
-        return Runs(rooms=self.rooms, rebuild=rebuild)
+        from alexandria_backup.wiring.runs import Runs
 
-    def doctor(self) -> tuple[Finding, ...]:
+        return Runs(
+            rooms=self.rooms,
+            rebuild=lambda: {
+                **self.taking.rebuild,
+                **self.restores.rebuild,
+                **self.bundles.rebuild,
+            },
+        )
+
+    def doctor(self) -> "tuple[Finding, ...]":
         """Check everything that can be checked beforehand."""
+        from alexandria_backup.runbooks.doctor import examine
+        from alexandria_backup.wiring.doctor import doctor_parts
+
         return examine(doctor_parts(self.rooms, self.places, self.bundles))
 
-    def cluster_files(self, *, image: str) -> Files:
+    def cluster_files(self, *, image: str) -> "Files":
         """Return what is deployed to a cluster."""
+        from alexandria_backup.wiring.deployment import cluster_files
+
         rooms = self.rooms
         return cluster_files(rooms.settings, image=image, namespace=rooms.namespace)
 
-    def host_files(self) -> Files:
+    def host_files(self) -> "Files":
         """Return what is deployed to a host."""
+        from alexandria_backup.wiring.deployment import host_files
+
         return host_files(self.rooms.settings, config=self.rooms.source)
