@@ -414,7 +414,7 @@ def test_no_statement_and_no_row_is_shown(
 def test_a_newer_restore_shows_what_really_failed(
     server16: EmbeddedServer, chinook: NewDatabase
 ) -> None:
-    newer = find_client_tools(18, places=[embedded_binaries(18)])
+    newer = find_client_tools(16, places=[embedded_binaries(18)])
     dsn = Dsn.parse(chinook(server16))
     with pytest.raises(ClientToolFailed) as caught:
         restore(newer, dsn, [dumped(newer, dsn, "--format=custom")], server_major=server16.major)

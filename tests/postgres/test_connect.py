@@ -22,9 +22,10 @@ from alexandria_backup.errors import (
     PoolerRefused,
     StatementFailed,
 )
-from alexandria_backup.postgres.connect import Session, Timeouts, connect
+from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.secret import Secret
 
 NewDatabase = Callable[..., Secret]
@@ -52,6 +53,19 @@ def strict_server(server_folder: Path) -> Iterator[EmbeddedServer]:
 
 
 # ── what is pinned ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_least_limits_of_an_administrator_end_no_session(
+    server: EmbeddedServer, dsn: Dsn, session: Session
+) -> None:
+    limits = ["idle_session_timeout"] + ["transaction_timeout"] * (server.major >= 17)
+    for limit in limits:
+        session.execute(f'ALTER DATABASE "{dsn.database}" SET {limit} = 1')
+    with connect(dsn, purpose="test") as limited:
+        for limit in limits:
+            time.sleep(0.02)
+            assert limited.value(f"SHOW {limit}") == "0"
+
 
 PINNED = {
     "search_path": "pg_catalog, pg_temp",

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from alexandria_backup.errors import StatementFailed
-from alexandria_backup.postgres.connect import Session, Timeouts, connect
+from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.exported_snapshot import (
@@ -14,6 +14,7 @@ from alexandria_backup.postgres.exported_snapshot import (
     exported_snapshot,
     lsn_bytes,
 )
+from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.secret import Secret
 
 NewDatabase = Callable[..., Secret]

@@ -8,33 +8,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from oracle_support import Good, brought_back, keep_in_frames
-from site_support import Ended, Site
+from repository_snapshot_support import DURABLE, NewSite, results, snapshots, taken
+from site_support import Site
 
 from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
 from alexandria_backup.errors import StorageError
 from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.marker_rows import create_markers
 from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.sealing.signing import SigningKey
-
-DURABLE = {"fsync": "on", "shared_buffers": "32MB", "autovacuum": "off"}
 
 AUDIT_TABLE = """
 CREATE TABLE audit_logs (
     id text PRIMARY KEY, principal text, action text, agent text, session text, metadata text,
     tenant_id text, hmac text, prev_hmac text, created_at timestamptz)
 """
-
-NewSite = Callable[..., Site]
 
 
 @pytest.fixture
@@ -43,39 +39,11 @@ def keeper(new_site: NewSite, server_any: EmbeddedServer) -> Site:
     return keep_in_frames(new_site(server_any))
 
 
-@pytest.fixture(scope="session")
-def durable_server(server_folder: Path) -> Iterator[EmbeddedServer]:
-    """A server whose history can be trusted: with `fsync`."""
-    with EmbeddedServer.start(server_folder / "durable-site", settings=DURABLE) as server:
-        yield server
-
-
 @pytest.fixture
 def mortal_server(server_folder: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
     """A server for one test."""
     with EmbeddedServer.start(server_folder / tmp_path.name, settings=DURABLE) as server:
         yield server
-
-
-@pytest.fixture
-def saver(new_site: NewSite, durable_server: EmbeddedServer) -> Site:
-    """A site where what has not changed can be taken over."""
-    site = keep_in_frames(new_site(durable_server))
-    with connect(Dsn.parse(durable_server.conninfo(site.database)), purpose="test") as session:
-        create_markers(session)
-    return site
-
-
-def taken(site: Site, *options: str, code: int = 0) -> dict[str, Any]:
-    """Take a snapshot; return its final state."""
-    ended = site.run("snapshot", "create", "--json", *options)
-    assert ended.returncode == code, ended.stdout
-    return results(ended)["state"]
-
-
-def results(ended: Ended) -> Any:
-    lines = [json.loads(line) for line in ended.stdout.splitlines()]
-    return next(line["result"] for line in lines if line["event"] == "result")
 
 
 def objects(site: Site) -> set[Path]:
@@ -90,10 +58,6 @@ def frame_object(site: Site) -> Path:
     parts = [part for table in tables for frame in table["frames"] for part in frame["parts"]]
     digest = max(parts, key=lambda part: part["bytes"])["object"]
     return site.repository / "objects" / digest[:2] / digest
-
-
-def snapshots(site: Site) -> list[str]:
-    return [line["id"] for line in results(site.run("snapshot", "list", "--json"))]
 
 
 # ── what it holds ────────────────────────────────────────────────────────────────────────────────

@@ -14,8 +14,9 @@ from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest,
 from alexandria_backup.copying.takeover import Reference
 from alexandria_backup.events import Event
 from alexandria_backup.postgres.client_tools import find_client_tools
-from alexandria_backup.postgres.connect import Session, Timeouts
+from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.repository.manifest_parts import ArchivePart, FramePart, TablePart
 from alexandria_backup.repository.objects import ObjectShelf, PartSealing
 from alexandria_backup.storage.local import LocalStore

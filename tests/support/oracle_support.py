@@ -33,11 +33,11 @@ class Good:
         return {label: rows for label, rows in found.items() if label not in left_out}
 
 
-def keep_in_frames(site: Site) -> Site:
-    """Make the site's folder a repository that has no table in the base archive."""
+def keep_in_frames(site: Site, *, pages: int = 2) -> Site:
+    """Make the site's place a repository that has no table in the base archive."""
     site.make_repository()
     with site.config.open("a", encoding="utf-8") as config:
-        config.write("[snapshot]\nframed_above = 0\nframe_pages = 2\n")
+        config.write(f"[snapshot]\nframed_above = 0\nframe_pages = {pages}\n")
     return site
 
 

@@ -19,7 +19,7 @@ from multiprocessing.util import Finalize
 from typing import Final
 
 from alexandria_backup.errors import SnapshotDamaged, StatementFailed
-from alexandria_backup.postgres.connect import Timeouts, connect
+from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.exported_snapshot import adopt_snapshot
 from alexandria_backup.postgres.identifiers import quote_qualified
@@ -30,6 +30,7 @@ from alexandria_backup.postgres.page_ranges import (
     count_ranges,
 )
 from alexandria_backup.postgres.sqlstates import LOCK_NOT_AVAILABLE
+from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.repository.manifest_parts import StoredPart
 from alexandria_backup.repository.objects import ObjectShelf
 from alexandria_backup.secret import Secret

@@ -30,10 +30,10 @@ from alexandria_backup.copying.decided import DecidedFrames, decide_frames
 from alexandria_backup.copying.frames import TableFrames
 from alexandria_backup.copying.plan import USUAL, Framing, PlannedTable, plan_tables
 from alexandria_backup.copying.takeover import Now, Reference, objection_to_all
-from alexandria_backup.errors import StatementFailed
+from alexandria_backup.errors import ClientToolFailed, ConnectionLost, StatementFailed
 from alexandria_backup.events import Emit, Event
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess
-from alexandria_backup.postgres.connect import Session, Timeouts, connect
+from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.exported_snapshot import ExportedSnapshot, exported_snapshot
 from alexandria_backup.postgres.framing import (
@@ -44,6 +44,7 @@ from alexandria_backup.postgres.framing import (
 )
 from alexandria_backup.postgres.marker_rows import sees_marker, write_marker
 from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.repository.manifest_parts import (
     FramePart,
     OriginPart,
@@ -109,7 +110,8 @@ def copy_database(request: CopyRequest) -> CopiedDatabase:
         with exported_snapshot(leader) as exported:
             marker = _write_marker(request)
             coordinator = _Coordinator(request, leader, exported)
-            copied = coordinator.copy(marker)
+            with _told_by(leader):
+                copied = coordinator.copy(marker)
             request.look(leader, copied.tables)
         _refuse_altered_types(leader, coordinator.tables_read)
     return copied
@@ -256,6 +258,24 @@ class _Coordinator:
             return
         with process_workers(setup, self._request.jobs) as processes:
             yield processes
+
+
+@contextmanager
+def _told_by(leader: Session) -> Iterator[None]:
+    """Where the session that holds the snapshot has ended, tell of that: all else follows from it.
+
+    A worker only sees that the snapshot is not there any more, or that the server is gone.
+    """
+    try:
+        yield
+    except (ClientToolFailed, StatementFailed) as error:
+        try:
+            leader.value("SELECT 1")
+        except ConnectionLost as lost:
+            raise lost from error
+        except StatementFailed:
+            raise error from None
+        raise
 
 
 def _write_marker(request: CopyRequest) -> str | None:

@@ -1,7 +1,8 @@
 """The stand-in's own connections: known to the server by its name, not by ours."""
 
-from alexandria_backup.postgres.connect import Session, Timeouts, connect
+from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.startup import Timeouts
 
 #: A database that does not answer in this time is away, and the application says so.
 _TIMEOUTS = Timeouts(connect=3, statement=5, lock=5, idle_in_transaction=5)

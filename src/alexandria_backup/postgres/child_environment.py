@@ -14,8 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexandria_backup.errors import DsnInvalid
-from alexandria_backup.postgres.connect import KEEPALIVES, RENDERING, application_name, options
 from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.startup import (
+    KEEPALIVES,
+    RENDERING,
+    application_name,
+    later_limits,
+    options,
+)
 
 #: The argument that makes libpq read the service file.
 DATABASE_ARGUMENT = "--dbname=service=alexandria"
@@ -37,6 +43,7 @@ _PINNED: Mapping[str, str] = {
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "read committed",
     "statement_timeout": "0",
+    "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
 #: libpq reads a line of a service file into 1024 bytes.
@@ -52,9 +59,12 @@ class ChildEnvironment:
 
 
 @contextmanager
-def child_environment(dsn: Dsn, *, purpose: str) -> Iterator[ChildEnvironment]:
+def child_environment(
+    dsn: Dsn, *, purpose: str, server_major: int | None = None
+) -> Iterator[ChildEnvironment]:
     """Make the files for one program; they are removed when the block ends.
 
+    Where the server's version is known, more of the limits that an administrator sets are lifted.
     Raises DsnInvalid for values that such a file cannot hold, such as a password with a line break.
     """
     sweep_leftovers()
@@ -67,7 +77,9 @@ def child_environment(dsn: Dsn, *, purpose: str) -> Iterator[ChildEnvironment]:
             "PGSERVICEFILE": str(_private(folder / "service", _service_file(dsn))),
             "PGDATABASE": dsn.database,
             "PGAPPNAME": application_name(purpose),
-            "PGOPTIONS": options(dsn.parameters().get("options", ""), _PINNED),
+            "PGOPTIONS": options(
+                dsn.parameters().get("options", ""), {**_PINNED, **later_limits(server_major)}
+            ),
             "PGTZ": "UTC",
         }
         if dsn.user is not None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import IO
 
 from alexandria_backup.errors import ClientToolFailed, ClientToolsMissing
+from alexandria_backup.postgres.server_errors import RECOVERY_CONFLICT, RECOVERY_CONFLICT_HINT
 
 #: How much of what a program says is kept: a restore of an odd archive may say a lot.
 _KEPT_LINES = 50
@@ -114,6 +115,8 @@ class ChildProcess:
         elif "due to statement timeout" in self.messages.summary():
             # That is how pg_dump's --lock-wait-timeout shows.
             hint = "another session locks a table, or waits for a lock: try again when it is over"
+        elif RECOVERY_CONFLICT in self.messages.summary():
+            hint = RECOVERY_CONFLICT_HINT
         return ClientToolFailed(
             f"`{self.name}` ended with {how}: {self.messages.summary()}", hint=hint
         )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alexandria_backup.errors import ClientToolFailed, ClientToolsMissing
@@ -43,6 +43,8 @@ class ClientTools:
     major: int
     #: As the program says it, such as `16.14`.
     version: str
+    #: Of the server that they were chosen for; None where they were only found.
+    server_major: int | None = None
 
     @property
     def pg_dump(self) -> Path:
@@ -80,7 +82,8 @@ def find_client_tools(
     fitting = [tools for tools in found if tools.major >= server_major]
     if fitting:
         # Of equals, min takes the first.
-        return min(fitting, key=lambda tools: tools.major)
+        best = min(fitting, key=lambda tools: tools.major)
+        return replace(best, server_major=server_major)
     others = ", ".join(f"{tools.version} in `{tools.bin_dir}`" for tools in found) or "none"
     where = f" in `{configured}`" if configured is not None else ""
     raise ClientToolsMissing(
@@ -159,7 +162,7 @@ def dump(
     A block that ends without an exception before pg_dump has ended well raises ClientToolFailed:
     a part of a dump is none.
     """
-    with _writing(tools.pg_dump, dsn, options, purpose=purpose) as process:
+    with _writing(tools, tools.pg_dump, dsn, options, purpose=purpose) as process:
         yield process
 
 
@@ -173,16 +176,16 @@ def dump_roles(tools: ClientTools, dsn: Dsn) -> Iterator[DumpProcess]:
     if not tools.pg_dumpall.exists():
         raise ClientToolsMissing(f"there is no `pg_dumpall` in `{tools.bin_dir}`")
     options = ("--roles-only", "--no-role-passwords")
-    with _writing(tools.pg_dumpall, dsn, options, purpose="roles") as process:
+    with _writing(tools, tools.pg_dumpall, dsn, options, purpose="roles") as process:
         yield process
 
 
 @contextmanager
 def _writing(
-    program: Path, dsn: Dsn, options: Sequence[str], *, purpose: str
+    tools: ClientTools, program: Path, dsn: Dsn, options: Sequence[str], *, purpose: str
 ) -> Iterator[DumpProcess]:
     with (
-        child_environment(dsn, purpose=purpose) as environment,
+        child_environment(dsn, purpose=purpose, server_major=tools.server_major) as environment,
         running(
             [str(program), *options, "--no-password", DATABASE_ARGUMENT],
             variables=environment.variables,
@@ -218,7 +221,7 @@ def restore(
     if isinstance(source, Path):
         command.append(str(source.absolute()))
     with (
-        child_environment(dsn, purpose=purpose) as environment,
+        child_environment(dsn, purpose=purpose, server_major=server_major) as environment,
         running(
             command,
             variables=environment.variables,

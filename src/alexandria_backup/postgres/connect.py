@@ -1,78 +1,26 @@
-"""Sessions: the only thing that other rooms see of a connection to PostgreSQL.
+"""Sessions: the only thing that other rooms see of a connection to PostgreSQL."""
 
-Everything that changes how the server reads names or writes values is pinned in the start-up
-packet, after the DSN's own `options`: nothing that a role, a database or a DSN sets can make a
-query mean something else, or one dump differ from the next.
-"""
-
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from io import BytesIO
-from math import ceil
 from types import TracebackType
 from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.errors import error_from_result
-from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.pq.abc import PGresult
+from psycopg.pq import TransactionStatus
 
-from alexandria_backup.errors import DsnInvalid, PoolerRefused, StatementFailed
+from alexandria_backup.errors import ConnectionLost, DsnInvalid, PoolerRefused, StatementFailed
+from alexandria_backup.postgres.copied_rows import CopyOut
 from alexandria_backup.postgres.copied_values import copied_values
-from alexandria_backup.postgres.dsn import Dsn, option_value
+from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.identifiers import quote_literal
-from alexandria_backup.postgres.libpq_waits import await_input, next_result, send_query
 from alexandria_backup.postgres.queries import load
 from alexandria_backup.postgres.server_errors import (
     POOLER_HINT,
     connect_failure,
     statement_failure,
 )
-
-#: The settings that decide how values are written as text; whoever compares digests relies on them.
-RENDERING: Mapping[str, str] = {
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, MDY",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "bytea_output": "hex",
-}
-#: What else is pinned: pg_temp last, so that no temporary table can stand in for a catalogue.
-#: With `row_security` off a query that would lose rows to a policy fails instead.
-_PINNED: Mapping[str, str] = {
-    "search_path": "pg_catalog, pg_temp",
-    "standard_conforming_strings": "on",
-    "row_security": "off",
-    "synchronize_seqscans": "off",
-    "jit": "off",
-    "default_transaction_read_only": "off",
-    "default_transaction_isolation": "read committed",
-    "default_transaction_deferrable": "off",
-}
-KEEPALIVES = {
-    "keepalives": "1",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "6",
-}
-_APPLICATION_NAME_LIMIT = 63
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeouts:
-    """How long to wait, in seconds; 0 means without end."""
-
-    #: For a connection to one host; a `connect_timeout` in the DSN goes first.
-    connect: float = 10.0
-    #: For one statement.
-    statement: float = 0.0
-    #: For one lock.
-    lock: float = 30.0
-    #: For the next statement of an open transaction.
-    idle_in_transaction: float = 0.0
-
+from alexandria_backup.postgres.startup import Timeouts, startup_parameters
 
 DEFAULT = Timeouts()
 
@@ -183,50 +131,12 @@ class Session:
             for chunk in copy:
                 yield bytes(chunk)
 
-    @contextmanager
-    def raw_copy_out(
-        self, statement: str
-    ) -> Iterator[tuple[Callable[[], tuple[int, memoryview]], Callable[[], int]]]:
-        """Run `COPY … TO STDOUT` in libpq's own terms; for this room alone.
-
-        Gives what returns size and bytes of the next row (a size below 0 is the end), and what
-        returns the number of rows once the end has come.
-        """
-        pgconn = self._connection.pgconn
-
-        def next_row() -> tuple[int, memoryview]:
-            while (found := pgconn.get_copy_data(1))[0] == 0:
-                await_input(pgconn)
-            return found
-
-        def ended() -> int:
-            result = next_result(pgconn)
-            if result is None or result.status != ExecStatus.COMMAND_OK:
-                raise _copy_failure(result)
-            while next_result(pgconn) is not None:
-                pass
-            return int(result.command_tuples or 0)
-
-        try:
-            with self._translated():
-                send_query(pgconn, statement)
-                begun = next_result(pgconn)
-                if begun is None or begun.status != ExecStatus.COPY_OUT:
-                    while next_result(pgconn) is not None:
-                        pass
-                    raise _copy_failure(begun)
-                yield next_row, ended
-        except BaseException:
-            if self._connection.info.transaction_status is TransactionStatus.ACTIVE:
-                self.close()
-            raise
-
-    def copy_out_batches(self, statement: str, *, batch_bytes: int) -> "CopyOut":
+    def copy_out_batches(self, statement: str, *, batch_bytes: int) -> CopyOut:
         """Return what `COPY … TO STDOUT` sends, in batches of `batch_bytes`, the last one shorter.
 
         Batches are cut anywhere. The session can do nothing else until the last one is taken.
         """
-        return CopyOut(self, statement, batch_bytes)
+        return CopyOut(self._connection, statement, batch_bytes, self._translated)
 
     def copy_out_values(self, query: str) -> Iterator[list[bytes]]:
         """Yield the binary values of a query of one column without NULLs, many rows at a time.
@@ -285,65 +195,24 @@ class Session:
             raise statement_failure(error, self.dsn, lost=lost) from error
 
 
-class CopyOut:
-    """What a COPY sends, in batches; `rows` is what the server says at the end."""
-
-    def __init__(self, session: Session, statement: str, batch_bytes: int) -> None:
-        self._session = session
-        self._statement = statement
-        self._batch_bytes = batch_bytes
-        #: Rows that were sent, as the server says at the end; -1 until then.
-        self.rows = -1
-        #: Messages that have come so far: the server sends one for each row.
-        self.messages = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the batches; StatementFailed where the server refuses, or the connection ends.
-
-        Left early, the session is closed, as it stands in the middle of a COPY. Rows are taken from
-        libpq itself: each costs a call, and there are millions.
-        """
-        buffer, room = BytesIO(), self._batch_bytes
-        write = buffer.write
-        with self._session.raw_copy_out(self._statement) as (next_row, ended):
-            while True:
-                size, row = next_row()
-                if size < 0:
-                    break
-                self.messages += 1
-                if size < room:
-                    # Copied at once, while it is in the processor's cache: to keep the rows and
-                    # join them later costs three times as much.
-                    write(row)
-                    room -= size
-                    continue
-                rest = memoryview(row)
-                while len(rest) >= room:
-                    write(rest[:room])
-                    yield buffer.getvalue()
-                    rest, room = rest[room:], self._batch_bytes
-                    buffer = BytesIO()
-                    write = buffer.write
-                write(rest)
-                room -= len(rest)
-            self.rows = ended()
-        if room < self._batch_bytes:
-            yield buffer.getvalue()
-
-
-def _copy_failure(result: PGresult | None) -> psycopg.Error:
-    if result is None:
-        return psycopg.OperationalError("the connection ended in the middle of a COPY")
-    return error_from_result(result)
-
-
 def connect(dsn: Dsn, *, purpose: str, timeouts: Timeouts = DEFAULT) -> Session:
     """Open a session; `purpose` is what `pg_stat_activity` shows after `alexandria-backup`.
 
     Raises PasswordRejected, DatabaseMissing or DatabaseUnreachable, and PoolerRefused where a
     connection pooler stands between: settings would leak into other clients' sessions there.
     """
-    parameters = startup_parameters(dsn, purpose=purpose, timeouts=timeouts)
+    session = _opened(dsn, startup_parameters(dsn, purpose=purpose, timeouts=timeouts))
+    try:
+        return _settled(session)
+    except ConnectionLost:
+        # A limit that an administrator has set may end a session before it can be lifted. Which
+        # limits there are, the server's version tells, and so this attempt.
+        major = session.server_version // 10_000
+        parameters = startup_parameters(dsn, purpose=purpose, timeouts=timeouts, server_major=major)
+        return _settled(_opened(dsn, parameters))
+
+
+def _opened(dsn: Dsn, parameters: dict[str, str]) -> Session:
     try:
         connection = psycopg.connect(
             make_conninfo(dsn.conninfo().reveal(), **parameters),
@@ -356,7 +225,11 @@ def connect(dsn: Dsn, *, purpose: str, timeouts: Timeouts = DEFAULT) -> Session:
         raise connect_failure(error, dsn, needs_password=needs_password) from None
     except (psycopg.ProgrammingError, UnicodeError):
         raise DsnInvalid(f"libpq refuses the parameters of `{dsn}`") from None
-    session = Session(dsn, connection)
+    return Session(dsn, connection)
+
+
+def _settled(session: Session) -> Session:
+    """Return the session when it is fit for use; closed where it is not."""
     try:
         _refuse_pooler(session)
         session.all(load("session")["settle"])
@@ -364,41 +237,6 @@ def connect(dsn: Dsn, *, purpose: str, timeouts: Timeouts = DEFAULT) -> Session:
         session.close()
         raise
     return session
-
-
-def startup_parameters(dsn: Dsn, *, purpose: str, timeouts: Timeouts) -> dict[str, str]:
-    """Return the parameters of libpq that we decide, for a connection to `dsn`."""
-    given = dsn.parameters()
-    limits = {
-        "statement_timeout": timeouts.statement,
-        "lock_timeout": timeouts.lock,
-        "idle_in_transaction_session_timeout": timeouts.idle_in_transaction,
-    }
-    pinned = {
-        **_PINNED,
-        **RENDERING,
-        **{name: f"{round(seconds * 1000)}ms" for name, seconds in limits.items()},
-    }
-    return {
-        **{name: given.get(name, value) for name, value in KEEPALIVES.items()},
-        "connect_timeout": given.get("connect_timeout", str(ceil(timeouts.connect))),
-        "client_encoding": "UTF8",
-        "application_name": application_name(purpose),
-        "options": options(given.get("options", ""), pinned),
-    }
-
-
-def application_name(purpose: str) -> str:
-    """Return the name by which a session of ours is known on the server."""
-    name = f"alexandria-backup {purpose}"
-    return name.encode()[:_APPLICATION_NAME_LIMIT].decode(errors="ignore")
-
-
-def options(given: str, pinned: Mapping[str, str]) -> str:
-    """Return libpq's `options`: those `given`, then the pinned settings; the last one wins."""
-    return " ".join(
-        filter(None, (given, *(f"-c {name}={option_value(text)}" for name, text in pinned.items())))
-    )
 
 
 def _refuse_pooler(session: Session) -> None:

@@ -5,6 +5,7 @@ speaks another language falls back to DatabaseUnreachable, with the server's own
 """
 
 import re
+from typing import Final
 
 import psycopg
 
@@ -21,6 +22,13 @@ from alexandria_backup.postgres.dsn import Dsn
 
 #: What to do about a pooler, wherever one is met.
 POOLER_HINT = "give a DSN that reaches the server directly, not through a connection pooler"
+
+#: What to do where replay on a standby has ended what was being read there; clients show it, too.
+RECOVERY_CONFLICT: Final = "conflict with recovery"
+RECOVERY_CONFLICT_HINT: Final = (
+    "set `hot_standby_feedback` and a longer `max_standby_streaming_delay` on the standby, or take "
+    "the snapshot from the primary"
+)
 
 _REJECTED = re.compile(
     r"authentication failed|no password supplied|password retrieved from file"
@@ -76,7 +84,9 @@ def statement_failure(error: psycopg.Error, dsn: Dsn, *, lost: bool) -> Statemen
     The server's DETAIL is left out, since it quotes rows. `lost` says that the connection is gone.
     """
     said = _in_one_line(dsn.redact(error.diag.message_primary or str(error) or repr(error)))
-    hint = error.diag.message_hint
+    conflict = RECOVERY_CONFLICT in said
+    # The server's own hint is to connect again, and would lead to the same end.
+    hint = RECOVERY_CONFLICT_HINT if conflict else error.diag.message_hint
     where = f"database `{dsn.database}`"
     if lost or error.sqlstate in _FATAL_STATES:
         return ConnectionLost(
@@ -92,6 +102,8 @@ def _unreachable_hint(said: str) -> str:
         return "end idle sessions or raise `max_connections`, then try again"
     if _NOT_YET.search(said):
         return "wait until the server is up, then try again"
+    if "due to transaction timeout" in said:
+        return "raise the server's `transaction_timeout`: no session can begin under it"
     if "permission denied for database" in said:
         return "grant the role CONNECT on the database"
     if _CERTIFICATE.search(said):

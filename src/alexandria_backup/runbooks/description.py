@@ -10,7 +10,7 @@ from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.copying.take_snapshot import CopiedDatabase
 from alexandria_backup.errors import DatabaseMissing
 from alexandria_backup.postgres.catalog import installed_extensions
-from alexandria_backup.postgres.connect import RENDERING, Session
+from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import (
     DatabaseFacts,
     Grant,
@@ -19,6 +19,7 @@ from alexandria_backup.postgres.database import (
 )
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.shadow import Marker
+from alexandria_backup.postgres.startup import RENDERING
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
     ArchivePart,

@@ -15,11 +15,12 @@ from typing import Final
 from alexandria_backup.errors import AlexandriaError
 from alexandria_backup.events import Emit, Note
 from alexandria_backup.postgres.client_tools import ClientTools, installed_in
-from alexandria_backup.postgres.connect import Session, Timeouts
+from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.server import list_databases
 from alexandria_backup.postgres.shadow import discard_unfinished, drop_database, read_marker
+from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.postgres.throwaway_folder import remove_left_over, throwaway_folder
 from alexandria_backup.runbooks.run_lock import is_locked, run_lock

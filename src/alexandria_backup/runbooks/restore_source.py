@@ -16,7 +16,7 @@ from alexandria_backup.archive.inventory import (
 )
 from alexandria_backup.archive.selection import select_tables
 from alexandria_backup.copying.read_archive import ReadArchive
-from alexandria_backup.postgres.connect import RENDERING
+from alexandria_backup.postgres.startup import RENDERING
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.restore_state import Source

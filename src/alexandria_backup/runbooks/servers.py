@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from alexandria_backup.errors import DatabaseMissing
-from alexandria_backup.postgres.connect import Session, Timeouts, connect
+from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.startup import Timeouts
 
 #: Databases that every server has, and that nobody restores.
 _MAINTENANCE = ("postgres", "template1")

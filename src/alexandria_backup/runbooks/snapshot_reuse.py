@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 
 from alexandria_backup.errors import SnapshotDamaged, StorageError, WrongKey
 from alexandria_backup.repository.layout import SNAPSHOTS, Kind, parse
@@ -11,6 +13,9 @@ from alexandria_backup.repository.objects import ObjectShelf
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.writing import SnapshotWriting
 
+#: Manifests that are read to find a reference: without any marker there would be no end to it.
+_MOST_LOOKED_AT: Final = 20
+
 
 def newest_reference(
     repository: Repository, *, application: str, database_oid: int
@@ -18,15 +23,23 @@ def newest_reference(
     """Return the newest snapshot of this very database that may be compared with.
 
     One that all current recipients can read, and whose manifest can be believed; damaged ones are
-    passed over. Raises StorageError where the listing fails.
+    passed over. So is one without a marker, as a standby's, where an earlier one has one: nothing
+    can be taken over from it. Raises StorageError where the listing fails.
     """
     current = {str(recipient) for recipient in repository.recipients}
-    for manifest in _newest_first(repository, application):
-        same = manifest.database.oid == database_oid and manifest.origin is not None
-        if same and current <= set(manifest.recipients):
+    newest: Manifest | None = None
+    for manifest in islice(_newest_first(repository, application), _MOST_LOOKED_AT):
+        if manifest.database.oid != database_oid or manifest.origin is None:
+            continue
+        if not current <= set(manifest.recipients):
+            continue
+        if bool(current) != bool(manifest.recipients):
             # Sealed objects in a repository that is not encrypted any more would stay sealed.
-            return manifest if bool(current) == bool(manifest.recipients) else None
-    return None
+            break
+        if manifest.origin.marker is not None:
+            return manifest
+        newest = newest or manifest
+    return newest
 
 
 def known_parts(reference: Manifest | None, work: SnapshotWriting) -> tuple[StoredPart, ...]:

@@ -60,7 +60,8 @@ _HINTS: dict[type[StorageError], str] = {
     StoreFull: "raise the quota there, or choose another place",
     StoreUnreachable: "check the network and the endpoint (such as `AWS_ENDPOINT_URL`), then again",
 }
-_TRANSPORT = {"Connect", "Timeout", "Interrupted", "Request", "Decode"}
+#: `Unknown` is, among others, an answer that is none of HTTP's: something in between has failed.
+_TRANSPORT = {"Connect", "Timeout", "Interrupted", "Request", "Decode", "Unknown"}
 
 
 @contextmanager
@@ -132,6 +133,7 @@ def _reason(error: Exception, text: str, status: int | None) -> str:
             "Connect": "no connection",
             "Timeout": "no answer in time",
             "Interrupted": "the connection was cut",
+            "Unknown": "the answer was not understood",
         }.get(kind[1], "the request failed")
     line = text.partition("\n")[0]
     return type(error).__name__ if "://" in line or not line else line[:200]

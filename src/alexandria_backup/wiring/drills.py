@@ -10,9 +10,9 @@ from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import find_dsn
 from alexandria_backup.errors import ClientToolsMissing, DrillInconclusive
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
-from alexandria_backup.postgres.connect import Timeouts
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.server_programs import server_programs
+from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.runbooks.drill import drill_runbook
 from alexandria_backup.runbooks.drill_run import Drill
 from alexandria_backup.runbooks.drill_server import (

@@ -79,7 +79,7 @@ class Rooms:
         """The application's server."""
         from alexandria_backup.credentials.local import FileSource
         from alexandria_backup.credentials.source import find_dsn
-        from alexandria_backup.postgres.connect import Timeouts
+        from alexandria_backup.postgres.startup import Timeouts
         from alexandria_backup.runbooks.servers import Servers
 
         database = self.settings.database
