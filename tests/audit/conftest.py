@@ -14,10 +14,11 @@ from alexandria_backup.audit.capture import CaptureFacts, open_capture, seal
 from alexandria_backup.audit.discovery import AuditTable, discover_in_columns, discover_table
 from alexandria_backup.audit.evidence import Evidence, collect
 from alexandria_backup.audit.key import AuditKey
+from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.audit.retire import retire
-from alexandria_backup.audit.rows import AuditRow, RowReader, live_lines
+from alexandria_backup.audit.rows import AuditRow, RowReader
 from alexandria_backup.audit.verify import verify_live
 from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
 from alexandria_backup.postgres.connect import Session, connect

@@ -9,9 +9,10 @@ import pytest
 from alexandria_backup.audit.anchor import BLOCK_ROWS, Anchor, Rolling
 from alexandria_backup.audit.finding import Code
 from alexandria_backup.audit.incarnation import Histories, Incarnation, declare, histories
+from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import AuditReport, Status
-from alexandria_backup.audit.rows import RowReader, live_lines
+from alexandria_backup.audit.rows import RowReader
 from alexandria_backup.audit.verify import verify_live
 from alexandria_backup.audit.writer import NewEntry, append
 

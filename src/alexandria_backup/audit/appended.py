@@ -16,10 +16,11 @@ from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.incarnation import histories
 from alexandria_backup.audit.key import AuditKey, KeyRing
+from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.report import AuditReport, Status
 from alexandria_backup.audit.retirement import retired_table
-from alexandria_backup.audit.rows import RowReader, live_lines
+from alexandria_backup.audit.rows import RowReader
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified
 

@@ -8,12 +8,13 @@ from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.incarnation import Histories
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
-from alexandria_backup.audit.one_chain import OneChain, SeenRows
+from alexandria_backup.audit.one_chain import OneChain
 from alexandria_backup.audit.recipe import Recipe
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.audit.retirement import Retirement
 from alexandria_backup.audit.rows import Layout, RowReader
 from alexandria_backup.audit.runs import RunLog, readable
+from alexandria_backup.audit.seen_rows import SeenRows
 from alexandria_backup.audit.verdict import Evidence, verdict
 
 

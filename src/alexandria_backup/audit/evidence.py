@@ -9,9 +9,10 @@ from alexandria_backup.audit.capture_rows import CapturedRow, captured, set_dige
 from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.finding import Code
 from alexandria_backup.audit.key import AuditKey, KeyRing
+from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.report import AuditReport, Status
-from alexandria_backup.audit.rows import RowReader, live_lines
+from alexandria_backup.audit.rows import RowReader
 from alexandria_backup.audit.verify import verify_in_transaction, verify_rows
 from alexandria_backup.errors import AuditUnverified, UsageError
 from alexandria_backup.postgres.connect import Session

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -21,10 +22,10 @@ from typing import Final
 from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.key import AuditKey, KeyRing, Revealed, revealed, ring_of
-from alexandria_backup.audit.one_chain import SeenRows
+from alexandria_backup.audit.live_rows import PAGE_RANGES, PageRange, live_blocks
 from alexandria_backup.audit.recipe import Recipe
-from alexandria_backup.audit.rows import live_blocks
 from alexandria_backup.audit.runs import RunLog
+from alexandria_backup.audit.seen_rows import SeenRows
 from alexandria_backup.errors import AlexandriaError, StatementFailed
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
@@ -34,8 +35,6 @@ from alexandria_backup.secret import Secret
 #: A smaller table is read faster than a process starts.
 _PAGES_WORTH_A_PROCESS: Final = 4096
 _MOST: Final = 4
-#: The first version that reads a range of pages without looking at all of them.
-_PAGE_RANGES: Final = 140_000
 _ORDINARY: Final = "r"
 
 
@@ -48,7 +47,7 @@ class _Share:
     table: AuditTable
     recipe: Recipe
     key: tuple[Revealed, ...] | None
-    where: str
+    pages: PageRange
     limit: int
     log: Path
 
@@ -71,9 +70,9 @@ def walk_table(
     enough. Raises StatementFailed and StorageError, whichever process meets them.
     """
     table = walker.layout.table
-    bounds = _bounds(session, table, processes)
-    if len(bounds) < 2:
-        for block in live_blocks(session, walker.layout):
+    ranges = _ranges(session, table, processes)
+    if len(ranges) < 2:
+        for block in live_blocks(session, walker.layout, pages=next(iter(ranges), None)):
             walker.feed_canonical(block)
         return
     snapshot = session.value(load("audit")["export_snapshot"])
@@ -85,34 +84,33 @@ def walk_table(
                 table=table,
                 recipe=walker.layout.recipe,
                 key=revealed(key),
-                where=where,
+                pages=pages,
                 limit=walker.limit,
                 log=Path(folder) / str(number),
             )
-            for number, where in enumerate(bounds[1:])
+            for number, pages in enumerate(ranges[1:])
         ]
         with _started(shares) as pipes:
-            for block in live_blocks(session, walker.layout, where=bounds[0]):
+            for block in live_blocks(session, walker.layout, pages=ranges[0]):
                 walker.feed_canonical(block)
             for pipe in pipes:
                 seen = _received(pipe)
                 walker.absorb(seen.chains, rows=seen.rows, proved=seen.proved)
 
 
-def _bounds(session: Session, table: AuditTable, processes: int) -> list[str]:
-    """Return the conditions that divide the table; one where it is not divided."""
-    if table.kind != _ORDINARY or session.server_version < _PAGE_RANGES:
-        return [""]
+def _ranges(session: Session, table: AuditTable, processes: int) -> list[PageRange]:
+    """Return what divides the table, in its order; nothing where it has no pages to go by."""
+    if table.kind != _ORDINARY or session.server_version < PAGE_RANGES:
+        return []
     pages = session.value(load("audit")["pages"], (table.schema, table.name)) or 0
     most = min(os.cpu_count() or 1, _MOST, pages // _PAGES_WORTH_A_PROCESS)
-    number = processes or most
-    if number < 2:
-        return [""]
-    cuts = [pages * share // number for share in range(1, number)]
-    lower = ["", *(f"ctid >= '({cut},0)'" for cut in cuts)]
-    # The last range is open: rows may have been added behind since the pages were counted.
-    upper = [*(f"ctid < '({cut},0)'" for cut in cuts), ""]
-    return [" AND ".join(filter(None, pair)) for pair in zip(lower, upper, strict=True)]
+    number = processes or max(most, 1)
+    cuts = [pages * share // number for share in range(number + 1)]
+    # The last one is open: rows may have been added behind since the pages were counted.
+    return [
+        PageRange(first=first, end=end, last=share == number)
+        for share, (first, end) in enumerate(pairwise(cuts), start=1)
+    ]
 
 
 @contextmanager
@@ -174,7 +172,7 @@ def _share_seen(share: _Share) -> _Seen:
         connect(Dsn.parse(Secret(share.conninfo)), purpose="audit") as session,
         session.imported(share.snapshot),
     ):
-        for block in live_blocks(session, walker.layout, where=share.where):
+        for block in live_blocks(session, walker.layout, pages=share.pages):
             walker.feed_canonical(block)
     proved = walker.judge is not None and walker.judge.proved
     return _Seen(rows=walker.rows, proved=proved, chains=walker.seen())

@@ -13,8 +13,9 @@ from typing import Final
 
 from alexandria_backup.audit.discovery import AuditTable, discover_table
 from alexandria_backup.audit.finding import Code, Finding
+from alexandria_backup.audit.live_rows import live_blocks
 from alexandria_backup.audit.recipe import Recipe, Role
-from alexandria_backup.audit.rows import Layout, live_blocks
+from alexandria_backup.audit.rows import Layout
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import (
     quote_identifier,

@@ -1,12 +1,11 @@
-"""Rows of the audit table in canonical form: from COPY text, or made by the server itself.
+"""Rows of the audit table in canonical form.
 
 A canonical row is the values of a `Layout`, then `prev_hmac` and `hmac` as the columns hold them,
 all length-prefixed. It is what a row's digest is taken over, and, under a plain recipe, its
 beginning is what was signed.
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -17,25 +16,12 @@ from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.timestamps import microseconds
 from alexandria_backup.errors import ArchiveDamaged
-from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal, quote_qualified
+from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
 
-#: The type whose rows are not read straight from one table.
-_PARTITIONED: Final = "p"
 #: Roles that are read though a recipe may not cover them: rows are named and placed by them.
 _NEEDED: Final = (Role.ID, Role.TENANT_ID, Role.CREATED_AT)
-_TIMES: Final = ("timestamp with time zone", "timestamp without time zone")
-#: Types whose cast to text gives what COPY gives.
-_AS_TEXT: Final = (
-    *("text", "uuid", "json", "jsonb", "bytea"),
-    *("smallint", "integer", "bigint", "numeric", "character varying"),
-)
 #: What stands before a text of sixteen bytes.
 _SIXTEEN: Final = b"\1\0\0\0\x10"
-#: As in `character varying(80)`.
-_MODIFIER: Final = re.compile(r"\(\d+(,\d+)?\)")
-#: `extract` gives an exact number, and page ranges are read without the rest, from here on.
-_EXACT_EPOCH: Final = 140_000
 
 
 class AuditRow(NamedTuple):
@@ -106,6 +92,15 @@ class Layout:
             return row[5 : 5 + row[4]]
         return self.parse(row).id
 
+    def ids_of(self, rows: Sequence[bytes]) -> list[bytes]:
+        """Return the ids of canonical rows; quickly where all are of one length, as ULIDs are."""
+        if self.id_first and len(heads := {row[:5] for row in rows}) == 1:
+            (head,) = heads
+            if head[:4] == b"\1\0\0\0":
+                end = len(head) + head[4]
+                return [row[5:end] for row in rows]
+        return list(map(self.id_of, rows))
+
     def made_within(self, row: bytes, window: tuple[int, int]) -> bool:
         """Tell whether a canonical row says that it was made in a time, in microseconds."""
         end = len(row) - self.tail
@@ -164,81 +159,6 @@ class RowReader:
     def read(self, line: bytes) -> AuditRow:
         """Read a line as a row; raises ArchiveDamaged as `canonical` does."""
         return self.layout.parse(self.canonical(line))
-
-
-def live_lines(
-    session: Session, table: AuditTable, *, where: str = "", limit: int | None = None
-) -> Iterator[bytes]:
-    """Yield the lines of a table in a database, as it lies on disk; in the columns of its `order`.
-
-    One statement, so one consistent state; `where` is SQL. StatementFailed where the server
-    refuses.
-    """
-    columns = ", ".join(map(quote_identifier, table.order))
-    source = quote_qualified(table.schema, table.name)
-    if table.kind == _PARTITIONED or where or limit:
-        condition = f" WHERE {where}" if where else ""
-        cut = f" LIMIT {limit}" if limit else ""
-        source = f"(SELECT {columns} FROM {source}{condition}{cut})"  # noqa: S608 - quoted
-    else:
-        source = f"{source} ({columns})"
-    for chunk in session.copy_out(f"COPY {source} TO STDOUT"):
-        yield chunk[:-1]
-
-
-def live_blocks(session: Session, layout: Layout, *, where: str = "") -> Iterator[list[bytes]]:
-    """Yield canonical rows of a table in a database, many at a time, as they lie on disk.
-
-    The server puts them together where it can, which costs it a quarter more and this process a
-    third of what it would. `where` is SQL. StatementFailed where the server refuses.
-    """
-    statement = _canonical_statement(session.server_version, layout)
-    if statement is not None:
-        condition = f" WHERE {where}" if where else ""
-        # Several workers of the server's would give the rows in no order at all.
-        with session.with_setting("max_parallel_workers_per_gather", "0"):
-            yield from session.copy_out_values(f"{statement}{condition}")
-        return
-    reader, block = RowReader(layout.table, layout.recipe), []
-    for line in live_lines(session, layout.table, where=where):
-        block.append(reader.canonical(line))
-        if len(block) == 1000:
-            yield block
-            block = []
-    yield block
-
-
-def _canonical_statement(server_version: int, layout: Layout) -> str | None:
-    """Return the query of one value per row, or None where this server or a type cannot do it."""
-    parts = []
-    for field in (*layout.fields, Role.PREV_HMAC, Role.HMAC):
-        column = layout.table.column(field)
-        if column is None:
-            parts.append(r"'\x00'::bytea")
-            continue
-        written = _as_text(server_version, layout.table.types.get(column, ""), column, field)
-        if written is None:
-            return None
-        parts.append(
-            rf"coalesce('\x01'::bytea || int4send(octet_length({written})) || textsend({written}), "
-            r"'\x00'::bytea)"
-        )
-    source = quote_qualified(layout.table.schema, layout.table.name)
-    return f"SELECT {' || '.join(parts)} FROM {source}"  # noqa: S608 - quoted
-
-
-def _as_text(server_version: int, sql_type: str, column: str, field: str) -> str | None:
-    name, sql_type = quote_identifier(column), _MODIFIER.sub("", sql_type)
-    if field == Role.CREATED_AT and sql_type in _TIMES:
-        if server_version < _EXACT_EPOCH:
-            return None
-        return (
-            f"CASE WHEN isfinite({name}) "
-            f"THEN ((extract(epoch FROM {name}) * 1000000)::bigint)::text ELSE {name}::text END"
-        )
-    if field == Role.CREATED_AT or sql_type not in _AS_TEXT:
-        return None
-    return name if sql_type == "text" else f"{name}::text"
 
 
 def row_named(table: AuditTable, ident: str) -> str:

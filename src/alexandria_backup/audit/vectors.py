@@ -17,8 +17,9 @@ from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.hashing import Hasher
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
+from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import Recipe, Role
-from alexandria_backup.audit.rows import AuditRow, RowReader, live_lines, row_named
+from alexandria_backup.audit.rows import AuditRow, RowReader, row_named
 from alexandria_backup.audit.timestamps import microseconds
 from alexandria_backup.errors import UsageError
 from alexandria_backup.postgres.connect import Session

@@ -9,10 +9,10 @@ from alexandria_backup.audit.anchoring import Resumed, Walked, compare, of_chain
 from alexandria_backup.audit.finding import Code, Finding, Findings
 from alexandria_backup.audit.incarnation import Histories
 from alexandria_backup.audit.links import Shape, join
-from alexandria_backup.audit.one_chain import SeenRows
 from alexandria_backup.audit.report import FORGED_TAIL, AuditReport, Status
 from alexandria_backup.audit.retirement import Retirement, excused, gone_heads
 from alexandria_backup.audit.rows import Layout
+from alexandria_backup.audit.seen_rows import SeenRows
 
 #: What leaves a way from the first row to the last.
 _FORKS: Final = frozenset({Code.BRANCH, Code.BRANCH_VALID_HMAC, Code.DUPLICATE_LINK})

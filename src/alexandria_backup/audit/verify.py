@@ -13,11 +13,12 @@ from alexandria_backup.audit.discovery import AuditTable, discover_table
 from alexandria_backup.audit.incarnation import histories
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
+from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.parallel import walk_table
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.report import AuditReport, absent
 from alexandria_backup.audit.retirement import RetiredRows, retired_table
-from alexandria_backup.audit.rows import RowReader, live_lines
+from alexandria_backup.audit.rows import RowReader
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_identifier

@@ -31,6 +31,14 @@ FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s
 
+-- name: on_pages_only
+-- Whether no value of a table lies outside its own pages, as large ones do.
+SELECT am.amname = 'heap' AND coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0) = 0
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_am AS am ON am.oid = c.relam
+WHERE n.nspname = %s AND c.relname = %s
+
 -- name: export_snapshot
 SELECT pg_catalog.pg_export_snapshot()
 
