@@ -20,6 +20,7 @@
     │   └── OtherApplication              12
     ├── SessionsRemain                     1
     ├── ClientToolFailed                   1
+    ├── ServerSpaceShort                   1
     ├── StorageError                       1
     │   ├── StoreUnreachable               1
     │   ├── StoreDenied                    1
@@ -240,6 +241,12 @@ class ClientToolFailed(AlexandriaError):
     """`pg_dump`, `pg_restore` or another of PostgreSQL's programs ended with an error."""
 
     code = "client-tool-failed"
+
+
+class ServerSpaceShort(AlexandriaError):
+    """A load was stopped before the server's disk was full."""
+
+    code = "server-space-short"
 
 
 class StorageError(AlexandriaError):

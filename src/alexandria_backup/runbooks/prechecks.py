@@ -76,6 +76,7 @@ def for_restore(
     source: Source,
     *,
     server_free_bytes: int | None,
+    server_reserve_bytes: int = 0,
 ) -> tuple[str, ...]:
     """Check everything that could stop a restore half-way; return the warnings.
 
@@ -112,7 +113,7 @@ def for_restore(
             older_server(server, source),
             without_data(source),
             missing_tables(source, state.live_tables) if request.to_database is None else (),
-            space(server, source, server_free_bytes),
+            space(server, source, server_free_bytes, server_reserve_bytes),
             lost_slots(maintenance, state.target) if request.to_database is None else (),
             lost_publications(source, state.live_publications),
         )
@@ -264,8 +265,13 @@ def without_data(source: Source) -> Iterator[str]:
         )
 
 
-def space(server: ServerFacts, source: Source, configured: int | None) -> Iterator[str]:
-    """Refuse where the server's disk has no room for the shadow; warn where nobody knows."""
+def space(
+    server: ServerFacts, source: Source, configured: int | None, reserve: int = 0
+) -> Iterator[str]:
+    """Refuse where the server's disk has no room for the shadow; warn where nobody knows.
+
+    `reserve` is what must stay free beside it.
+    """
     needed = int(source.raw_bytes * _GROWTH)
     free = configured if configured is not None else measured_free(server)
     if free is None:
@@ -273,9 +279,10 @@ def space(server: ServerFacts, source: Source, configured: int | None) -> Iterat
             f"free space on the server is not known; about {needed:,} bytes are needed "
             "(set `[database] server_free_space`)"
         )
-    elif free < needed:
+    elif free < needed + reserve:
+        stays = f", and {reserve:,} must stay free" if reserve else ""
         raise SpaceMissing(
-            f"the server has {free:,} bytes free and the restore needs about {needed:,}",
+            f"the server has {free:,} bytes free and the restore needs about {needed:,}{stays}",
             hint="free space on the server; the live database stays beside the restored one",
         )
 

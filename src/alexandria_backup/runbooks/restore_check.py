@@ -41,7 +41,11 @@ class Check(ReadingStep):
             )
         with self.parts.servers.maintenance() as maintenance:
             warnings = prechecks.for_restore(
-                maintenance, state, source, server_free_bytes=self.parts.server_free_bytes
+                maintenance,
+                state,
+                source,
+                server_free_bytes=self.parts.server_free_bytes,
+                server_reserve_bytes=self.parts.server_reserve_bytes,
             )
             missing = rights.missing_roles(maintenance, source, state.facts)
             self.parts.tools(max(server_facts(maintenance).major, source.pg_restore))

@@ -1,10 +1,7 @@
 """The steps of a restore that build the replacement beside what is there: create, load."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from alexandria_backup.archive.inventory import creates_public_schema
 from alexandria_backup.archive.reader import ArchiveReader
@@ -14,8 +11,7 @@ from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import load_archive
 from alexandria_backup.copying.loading import Loading, LoadOptions
-from alexandria_backup.errors import AlexandriaError, DatabaseMissing, SnapshotDamaged
-from alexandria_backup.events import Emit, Progress
+from alexandria_backup.errors import DatabaseMissing, SnapshotDamaged
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.load_settings import applied, choose_settings
 from alexandria_backup.postgres.server import server_facts
@@ -30,13 +26,10 @@ from alexandria_backup.postgres.shadow import (
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
-from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.restore_watch import watched
 from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
 from alexandria_backup.sealing.digests import Sha256Tee
-
-#: Seconds between two looks at a database that is loaded.
-_LOOK_S: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +127,13 @@ class Load:
             )
             if creates_public_schema(entries) and not goes_on:
                 shadow.execute("DROP SCHEMA IF EXISTS public")
-        with _growth(servers, name, f"load {state.request.archive}", self.parts.emit):
+        with watched(self.parts, name, f"load {state.request.archive}") as watch:
             load = loading(self.parts, state, name, entries, major)
             load_archive(replace(load, dsn=load.dsn.with_settings(applied(settings))))
-        with servers.session(name, "load") as shadow:
-            shadow.execute("ANALYZE")
+            with servers.session(name, "load") as shadow:
+                shadow.execute("ANALYZE")
         return Done(
-            state.model_copy(update={"load_settings": settings}),
+            state.model_copy(update={"load_settings": settings, "grown": watch.grown}),
             f"{len(entries)} objects with `pg_restore` {major}, " + ", ".join(map(str, settings)),
         )
 
@@ -173,31 +166,6 @@ def read_entries(parts: RestoreParts, state: RestoreState) -> tuple[TocEntry, ..
     """Return what of the archive's table of contents is restored; its data are not read."""
     entries = ArchiveReader(parts.place.archive(state.request.archive).chunks()).entries
     return selected(entries, state.request.tables)
-
-
-@contextmanager
-def _growth(servers: Servers, database: str, work: str, emit: Emit) -> Iterator[None]:
-    """Tell once a second how large a database has grown: pg_restore itself says nothing."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        with servers.maintenance() as session:
-            while not ended.wait(_LOOK_S):
-                size = session.value("SELECT pg_catalog.pg_database_size(%s)", (database,))
-                emit(Progress(work=work, done=int(size), total=None, unit="bytes"))
-
-    def guarded() -> None:
-        # Whoever watches must not decide over what is watched.
-        with suppress(AlexandriaError):
-            watch()
-
-    watcher = threading.Thread(target=guarded, name="growth", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def loading(

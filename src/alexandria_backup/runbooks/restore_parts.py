@@ -29,6 +29,8 @@ class RestoreParts:
     checks: tuple[str, ...]
     #: Bytes free on the server, where it cannot be measured from here.
     server_free_bytes: int | None
+    #: Bytes that must stay free on the server.
+    server_reserve_bytes: int = 0
     #: Memory of the server's machine, where it cannot be measured from here.
     server_memory_bytes: int | None = None
     fence_patience_s: float

@@ -130,6 +130,15 @@ class Proof(_Value):
     not_compared: tuple[str, ...] = ()
 
 
+class Grown(_Value):
+    """What a load took on the server, in bytes; None where nobody could look."""
+
+    shadow_bytes: int | None
+    #: How much more WAL there was than before.
+    wal_bytes: int | None
+    least_free_bytes: int | None
+
+
 class RestoreState(SwitchState):
     """The state of a restore."""
 
@@ -147,6 +156,8 @@ class RestoreState(SwitchState):
     proof: Proof | None = None
     #: Parameters of the server that the sessions of the load had.
     load_settings: tuple[LoadSetting, ...] = ()
+    #: How the server filled up while it was loaded.
+    grown: Grown | None = None
     #: Roles that are created, without login and password.
     roles_to_create: tuple[str, ...] = ()
 

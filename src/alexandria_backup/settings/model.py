@@ -50,6 +50,12 @@ class DatabaseSettings(Section):
     server_free_space: Count | None = Field(
         None, ge=0, description="Bytes free on the server, where they cannot be measured."
     )
+    server_reserve: Count = Field(
+        268_435_456,
+        ge=0,
+        description="Bytes that a restore leaves free on the server: it is refused where it would "
+        "need them, and stopped where it comes to need them.",
+    )
     server_memory: Count | None = Field(
         None,
         ge=0,

@@ -91,6 +91,7 @@ class Drills:
             safety=None,
             checks=settings.application.checks,
             server_free_bytes=None,
+            server_reserve_bytes=settings.database.server_reserve,
             fence_patience_s=settings.database.fence_timeout_s,
             emit=self.rooms.emit,
         )

@@ -101,6 +101,7 @@ class Restores:
             safety=self._safety,
             checks=settings.application.checks,
             server_free_bytes=settings.database.server_free_space,
+            server_reserve_bytes=settings.database.server_reserve,
             server_memory_bytes=settings.database.server_memory,
             fence_patience_s=settings.database.fence_timeout_s,
             emit=self.rooms.emit,

@@ -22,6 +22,12 @@ FROM pg_catalog.pg_stat_activity
 WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid()
     AND usename = current_user AND backend_type = 'client backend';
 
+-- name: end_sessions_in
+-- From another database.
+SELECT pg_catalog.pg_terminate_backend(pid)
+FROM pg_catalog.pg_stat_activity
+WHERE datname = %s AND usename = current_user AND backend_type = 'client backend';
+
 -- name: sessions_left
 SELECT pg_catalog.count(*)
 FROM pg_catalog.pg_stat_activity

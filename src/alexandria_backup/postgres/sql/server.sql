@@ -47,6 +47,19 @@ JOIN pg_catalog.pg_roles AS r ON r.rolname = p.role
 WHERE NOT pg_catalog.pg_has_role(m.oid, r.oid, 'USAGE')
 ORDER BY p.member, p.role
 
+-- name: database_size
+SELECT pg_catalog.pg_database_size(%s)
+
+-- name: may_list_wal
+SELECT pg_catalog.has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')
+
+-- name: wal_size
+SELECT coalesce(pg_catalog.sum(w.size), 0)::int8 FROM pg_catalog.pg_ls_waldir() AS w
+
+-- name: location_of
+SELECT pg_catalog.pg_tablespace_location(d.dattablespace)
+FROM pg_catalog.pg_database AS d WHERE d.datname = %s
+
 -- name: databases
 SELECT d.datname FROM pg_catalog.pg_database AS d ORDER BY d.datname
 
