@@ -16,6 +16,8 @@ MEASUREMENTS: dict[str, Callable[[Workshop], list[Result]]] = {
     "audit": audit.run,
     "bundles": bundles.run,
 }
+#: Those that do not look at it, so that it need not be filled for them.
+_WITHOUT_DATABASE = {"bundles"}
 
 
 def main() -> None:
@@ -31,8 +33,10 @@ def main() -> None:
         folder = Path(name)
         # The server's user must be able to reach it.
         folder.chmod(0o711)
-        with workshop(folder, gigabytes=given.size, runs=given.runs) as place:
-            for measured in given.only or MEASUREMENTS:
+        chosen = given.only or list(MEASUREMENTS)
+        filled = not _WITHOUT_DATABASE.issuperset(chosen)
+        with workshop(folder, gigabytes=given.size, runs=given.runs, filled=filled) as place:
+            for measured in chosen:
                 results += MEASUREMENTS[measured](place)
                 report.show(results)
             conditions = report.conditions(place)

@@ -12,9 +12,11 @@ import sqlite3
 import sys
 import sysconfig
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 from bench.measuring import Child, Result, alternating, faster
 from bench.measuring import run as run_child
@@ -32,67 +34,76 @@ def run(workshop: Workshop) -> list[Result]:
     node = workshop.folder / "node"
     _seed(node, megabytes=int(workshop.gigabytes * _MB_PER_GIGABYTE))
     small = workshop.folder / "small"
-    _seed_small(small)
-    return [*_node(workshop, node), *_small(workshop, small)]
+    # A short trial must not wait for 200,000 files; what was measured is in the row's name.
+    files = min(_SMALL_FILES, int(workshop.gigabytes * _SMALL_FILES))
+    count = _seed_small(small, folders=max(1, files // _SMALL_PER_FOLDER))
+    return [*_node(workshop, node), *_small(workshop, small, count)]
 
 
 def _node(workshop: Workshop, node: Path) -> list[Result]:
-    peaks: list[int] = []
-
-    def ours(compress: str) -> float:
-        child = _ours(workshop, node, compress)
-        peaks.append(child.peak_bytes)
-        return child.seconds
-
-    # Before anything else of this process: the peak of all children only grows.
-    ours("gzip")
-    seconds = alternating(
+    taken = _turns(
         {
-            "ours": lambda: ours("gzip"),
-            "zstd": lambda: ours("zstd"),
-            "tar": lambda: _tar(workshop, node).seconds,
+            "gzip": lambda: _ours(workshop, node, "gzip"),
+            "zstd": lambda: _ours(workshop, node, "zstd"),
+            "tar": lambda: _tar(workshop, node),
         },
         runs=workshop.runs,
     )
-    sizes = {name: _output(workshop, name).stat().st_size for name in ("gzip", "zstd", "tar")}
-    runs = workshop.runs
+    sizes = {name: _output(workshop, name).stat().st_size for name in taken}
+    # In a run of its own: to be watched costs time.
+    peak = max(_ours(workshop, node, "gzip", watch=True).peaks.values())
     return [
-        faster(
-            "bundle vs `tar czf`", ours=seconds["ours"], theirs=seconds["tar"], runs=runs,
-            goal="≥ 3 x faster",
-        ),
+        _seconds("bundle vs `tar czf`", taken, "gzip", goal="≥ 3 x faster"),
+        _cpu("bundle vs `tar czf`, seconds of all processors", taken, "gzip"),
         Result(
             name="bytes of a bundle, as a share of `tar czf`'s", goal="≤ 1",
-            value=sizes["gzip"] / sizes["tar"], runs=runs,
+            value=sizes["gzip"] / sizes["tar"], runs=workshop.runs,
         ),
-        faster(
-            "bundle with zstd vs `tar czf`", ours=seconds["zstd"], theirs=seconds["tar"], runs=runs
-        ),
+        _seconds("bundle with zstd vs `tar czf`", taken, "zstd"),
         Result(name="bytes of a bundle with zstd, as a share", value=sizes["zstd"] / sizes["tar"]),
-        Result(name="memory of a bundle", goal="< 150 MB", value=peaks[0] / 1e6, unit="MB"),
+        Result(name="memory of a bundle", goal="< 150 MB", value=peak / 1e6, unit="MB"),
     ]  # fmt: skip
 
 
-def _small(workshop: Workshop, small: Path) -> list[Result]:
-    seconds = alternating(
+def _small(workshop: Workshop, small: Path, count: int) -> list[Result]:
+    taken = _turns(
         {
-            "ours": lambda: _ours(workshop, small, "gzip").seconds,
-            "tar": lambda: _tar(workshop, small).seconds,
+            "gzip": lambda: _ours(workshop, small, "gzip"),
+            "tar": lambda: _tar(workshop, small),
         },
         runs=workshop.runs,
     )
+    name = f"bundle of {count:,} small files vs `tar czf`"
     return [
-        faster(
-            "bundle of 200,000 small files vs `tar czf`",
-            ours=seconds["ours"],
-            theirs=seconds["tar"],
-            runs=workshop.runs,
-            goal="≥ 1 x",
-        )
+        _seconds(name, taken, "gzip", goal="≥ 1 x"),
+        _cpu(f"{name}, seconds of all processors", taken, "gzip"),
     ]
 
 
-def _ours(workshop: Workshop, tree: Path, compress: str) -> Child:
+def _turns(contenders: Mapping[str, Callable[[], Child]], *, runs: int) -> dict[str, list[Child]]:
+    """Let the contenders take turns; return what each run took."""
+    taken: dict[str, list[Child]] = {name: [] for name in contenders}
+
+    def noted(name: str) -> float:
+        child = contenders[name]()
+        taken[name].append(child)
+        return child.seconds
+
+    alternating({name: partial(noted, name) for name in contenders}, runs=runs)
+    return taken
+
+
+def _seconds(name: str, taken: Mapping[str, list[Child]], ours: str, *, goal: str = "") -> Result:
+    one, other = (median(child.seconds for child in taken[who]) for who in (ours, "tar"))
+    return faster(name, ours=one, theirs=other, runs=len(taken[ours]), goal=goal)
+
+
+def _cpu(name: str, taken: Mapping[str, list[Child]], ours: str) -> Result:
+    one, other = (median(child.cpu_seconds for child in taken[who]) for who in (ours, "tar"))
+    return faster(name, ours=one, theirs=other, runs=len(taken[ours]))
+
+
+def _ours(workshop: Workshop, tree: Path, compress: str, *, watch: bool = False) -> Child:
     """Make a bundle as an operator does: our program, start and all."""
     target = _output(workshop, compress)
     target.unlink(missing_ok=True)
@@ -105,6 +116,7 @@ def _ours(workshop: Workshop, tree: Path, compress: str) -> Child:
             "ALEXANDRIA_BUNDLE__SETS": json.dumps({"all": [str(tree)]}),
             "ALEXANDRIA_BUNDLE__STAGING_DIR": str(workshop.folder),
         },
+        watch=watch,
     )  # fmt: skip
 
 
@@ -151,16 +163,16 @@ def _text(chance: random.Random, words: Sequence[str], size: int) -> str:
     return " ".join(picked)
 
 
-def _seed_small(folder: Path) -> None:
-    """Write many small files, as a cache of documents has them."""
-    if folder.exists():
-        return
+def _seed_small(folder: Path, *, folders: int) -> int:
+    """Write many small files, as a cache of documents has them; return how many."""
+    shutil.rmtree(folder, ignore_errors=True)
     chance = random.Random(7)
     words = ["".join(chance.choices(_LETTERS, k=chance.randint(2, 9))) for _ in range(3_000)]
-    for number in range(_SMALL_FILES // _SMALL_PER_FOLDER):
+    for number in range(folders):
         place = folder / f"{number:03}"
         place.mkdir(parents=True)
         for file in range(_SMALL_PER_FOLDER):
             text = " ".join(chance.choices(words, k=chance.randint(10, 80)))
             document = f'{{"id": {chance.getrandbits(40)}, "text": "{text}"}}\n'
             (place / f"doc-{file}.json").write_text(document, encoding="utf-8")
+    return folders * _SMALL_PER_FOLDER

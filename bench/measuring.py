@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import psutil
 
@@ -76,11 +78,11 @@ def faster(name: str, *, ours: float, theirs: float, runs: int, goal: str = "") 
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """What a program took."""
+    """What a program took, with all that it has started and waited for."""
 
     seconds: float
-    #: The largest of it and of what it started, in bytes.
-    peak_bytes: int
+    #: Of all processors: on a machine with other work it says more than the clock.
+    cpu_seconds: float
     output: str
     #: The largest that each program of the tree became, in bytes, by name; where it was watched.
     peaks: Mapping[str, int] = field(default_factory=dict)
@@ -97,25 +99,43 @@ def run(
 
     `watch` looks many times a second at the memory of it and of all that it starts.
     """
-    began = time.perf_counter()
-    with (
-        subprocess.Popen(
+    with TemporaryFile() as given, TemporaryFile() as output, TemporaryFile() as errors:
+        given.write(stdin or b"")
+        given.seek(0)
+        began = time.perf_counter()
+        process = subprocess.Popen(
             [str(word) for word in command],
             env={"PATH": os.environ["PATH"], **environ},
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process,
-        _watched(process.pid) if watch else nullcontext({}) as peaks,
-    ):
-        output, errors = process.communicate(stdin)
-    seconds = time.perf_counter() - began
+            stdin=given,
+            stdout=output,
+            stderr=errors,
+        )
+        with _watched(process.pid) if watch else nullcontext({}) as peaks:
+            usage = _ended(process)
+        seconds = time.perf_counter() - began
+        said, complaint = _all_of(output), _all_of(errors)
     if process.returncode != 0:
-        print(errors.decode(errors="replace")[-2000:])
-        raise subprocess.CalledProcessError(process.returncode, process.args, output, errors)
-    # Of all children so far: the largest one counts, and it only grows.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    return Child(seconds=seconds, peak_bytes=peak, output=output.decode(), peaks=peaks)
+        print(complaint[-2000:])
+        raise subprocess.CalledProcessError(process.returncode, process.args, said, complaint)
+    cpu_seconds = usage.ru_utime + usage.ru_stime
+    return Child(seconds=seconds, cpu_seconds=cpu_seconds, output=said, peaks=peaks)
+
+
+def _ended(process: "subprocess.Popen[bytes]") -> resource.struct_rusage:
+    """Wait for a program; return what it took, and not what all programs so far have."""
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage
+
+
+def _all_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 @contextmanager

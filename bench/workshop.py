@@ -116,14 +116,17 @@ def size_of(place: Path) -> int:
 
 
 @contextmanager
-def workshop(folder: Path, *, gigabytes: float, runs: int, major: int = 18) -> Iterator[Workshop]:
-    """Start the server and fill the database; everything is gone afterwards."""
+def workshop(
+    folder: Path, *, gigabytes: float, runs: int, filled: bool = True, major: int = 18
+) -> Iterator[Workshop]:
+    """Start the server and fill the database if asked; everything is gone afterwards."""
     (folder / "audit.key").write_bytes(database.AUDIT_KEY)
     (folder / "audit.key").chmod(0o600)
     with EmbeddedServer.start(folder / "server", major=major, settings=SETTINGS) as server:
         with connect(Dsn.parse(server.conninfo("postgres")), purpose="bench") as session:
             session.execute(f"CREATE DATABASE {DATABASE}")
         place = Workshop(server=server, folder=folder, gigabytes=gigabytes, runs=runs)
-        with place.session() as session:
-            database.fill(session, gigabytes=gigabytes)
+        if filled:
+            with place.session() as session:
+                database.fill(session, gigabytes=gigabytes)
         yield place
