@@ -70,8 +70,8 @@ class Range:
         line: dict[str, Any] = json.loads(listed.stdout.splitlines()[0])["result"][-1]
         return line
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start a drill as a process of its own, and return when it is asking its check."""
+    def start(self, step: str = "check") -> subprocess.Popen[bytes]:
+        """Start a drill as a process of its own, and return when it begins a step."""
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "alexandria_backup"),
@@ -87,9 +87,9 @@ class Range:
         for line in process.stdout:
             event = json.loads(line)
             assert event["event"] != "error", event
-            if (event["event"], event.get("step")) == ("step_started", "check"):
+            if (event["event"], event.get("step")) == ("step_started", step):
                 return process
-        raise AssertionError("the drill ended before its check")
+        raise AssertionError(f"the drill ended before its step `{step}`")
 
     def left(self) -> list[str]:
         """What is left of drills on this machine: folders, and servers that run in them."""
