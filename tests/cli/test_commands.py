@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexandria_backup.cli.commands import COMMANDS, GROUPS, needed
+from alexandria_backup.errors import ExitCode
 
 ALEXANDRIA = Path(sys.executable).with_name("alexandria")
 VENDORS = {"cryptography", "httpx", "obstore", "psycopg", "pydantic", "rich"}
@@ -82,6 +83,17 @@ def test_a_list_waits_for_nothing_that_talks_to_a_server(
     assert _loaded(arguments, {"httpx", "psycopg", "asyncio", "rich.progress", *rooms}) == set()
 
 
+def test_a_snapshot_asks_no_cluster_and_no_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALEXANDRIA_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ALEXANDRIA_REPOSITORY", str(tmp_path))
+    monkeypatch.setenv("ALEXANDRIA_DSN", "postgresql://nobody@127.0.0.1:1/nothing")
+    unused = {"httpx", "hvac", "kr8s", "rich.progress", "alexandria_backup.bundle"}
+    away = ExitCode.DATABASE_UNREACHABLE
+    assert _loaded(["snapshot", "create"], {"psycopg", *unused}, away) == {"psycopg"}
+
+
 def test_a_list_of_runs_waits_for_no_cryptography(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +106,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ALEXANDRIA, *arguments], capture_output=True, text=True, check=True)
 
 
-def _loaded(arguments: list[str], modules: set[str]) -> set[str]:
+def _loaded(arguments: list[str], modules: set[str], code: int = 0) -> set[str]:
     """Run the program in a process of its own, and return which of the modules it imported."""
     program = (
         "import sys; from alexandria_backup.cli.main import invoke; "
@@ -102,8 +114,9 @@ def _loaded(arguments: list[str], modules: set[str]) -> set[str]:
         "print('', *sys.modules, file=sys.stderr); sys.exit(code)"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
+    assert ended.returncode == code, ended.stderr
     return modules & set(ended.stderr.splitlines()[-1].split())
 
 

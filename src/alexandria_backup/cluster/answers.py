@@ -1,12 +1,11 @@
 """What the API answered, in one sentence: every failure is an error with a command to type."""
 
-import re
-import shlex
 import ssl
 
 import httpx
 
 from alexandria_backup.cluster.kinds import Wanted
+from alexandria_backup.cluster.rights import rule_for
 from alexandria_backup.errors import (
     ClusterConflict,
     ClusterDenied,
@@ -17,8 +16,6 @@ from alexandria_backup.errors import (
 
 #: How much of the API's own message is shown, in characters.
 _SHOWN = 300
-_ACCOUNT = re.compile(r'User "system:serviceaccount:([a-z0-9.-]+):([a-z0-9.-]+)"')
-_USER = re.compile(r'User "([^"\s]+)"')
 #: Answers that mean: later.
 PASSING = frozenset({429, 500, 502, 503, 504})
 
@@ -93,28 +90,6 @@ def _forbidden(wanted: Wanted, said: str | None) -> ClusterDenied:
     return ClusterDenied(
         f"our account may not `{wanted.verb}` {wanted}", hint=rule_for(wanted, said or "")
     )
-
-
-def rule_for(wanted: Wanted, said: str = "") -> str:
-    """Return the commands that grant what is wanted; who is refused stands in what was said."""
-    role = f"alexandria-{wanted.verb}-{wanted.kind.plural}"
-    namespace = ("--namespace", wanted.namespace or "default")
-    name = ("--resource-name", wanted.name) if wanted.name else ()
-    create = shlex.join(
-        (
-            *("kubectl", "create", "role", role, f"--verb={wanted.verb}"),
-            *(f"--resource={wanted.resource}", *name, *namespace),
-        )
-    )
-    account, user = _ACCOUNT.search(said), _USER.search(said)
-    if account:
-        subject = shlex.quote(f"--serviceaccount={account[1]}:{account[2]}")
-    elif user:
-        subject = shlex.quote(f"--user={user[1]}")
-    else:
-        subject = "--serviceaccount=NAMESPACE:NAME"
-    bind = shlex.join(("kubectl", "create", "rolebinding", role, f"--role={role}"))
-    return f"{create} && {bind} {subject} {shlex.join(namespace)}"
 
 
 def _said(response: httpx.Response) -> str | None:

@@ -4,21 +4,18 @@ Every write names the `resourceVersion` it was decided on, so that a change of s
 between is a conflict and not lost.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-
-import httpx
+from typing import TYPE_CHECKING
 
 from alexandria_backup.cluster.access import Access, ClusterPlace, load_access
-from alexandria_backup.cluster.answers import PASSING, document, pause_of, refusal, unreachable
 from alexandria_backup.cluster.documents import Document, part, parts
 from alexandria_backup.cluster.kinds import ACCESS_REVIEWS, PODS, Kind, Wanted
-from alexandria_backup.errors import ClusterObjectMissing, PlatformRefused
+from alexandria_backup.errors import ClusterObjectMissing
 
-_METHODS = {"get": "GET", "list": "GET", "patch": "PATCH", "create": "POST"}
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
+if TYPE_CHECKING:
+    from alexandria_backup.cluster.conversation import Conversation
+
 #: How many objects are fetched at once.
 _PAGE = "500"
 
@@ -37,6 +34,7 @@ class Cluster:
     #: Seconds for which a cluster that is away is asked again.
     patience_s: float = 30.0
     _access: Access | None = field(default=None, init=False, repr=False)
+    _conversation: "Conversation | None" = field(default=None, init=False, repr=False)
 
     @property
     def namespace(self) -> str:
@@ -99,7 +97,7 @@ class Cluster:
             "sinceSeconds": str(max(1, seconds)),
             "limitBytes": str(limit_bytes),
         }
-        return self._send(wanted, params=asked).text
+        return self._talk().send(wanted, params=asked).text
 
     def allows(self, wanted: Wanted) -> bool:
         """Ask the cluster whether we may do it; changes nothing."""
@@ -152,72 +150,20 @@ class Cluster:
         json: Document | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> dict[str, object]:
-        response = self._send(wanted, params=params, json=json, headers=headers)
-        return document(response, self.server)
+        return self._talk().ask(wanted, params=params, json=json, headers=headers)
 
-    def _send(
-        self,
-        wanted: Wanted,
-        *,
-        params: Mapping[str, str] | None = None,
-        json: Document | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        deadline = time.monotonic() + self.patience_s
-        pause, renewed = _FIRST_PAUSE_S, False
-        while True:
-            try:
-                response = self._once(wanted, params=params, json=json, headers=headers)
-            except httpx.HTTPError as error:
-                problem: PlatformRefused = unreachable(error, self.server, timeout_s=self.timeout_s)
-                if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-                    raise problem from None
-                wait = pause
-            else:
-                if response.is_success:
-                    return response
-                if response.status_code == httpx.codes.UNAUTHORIZED and not renewed:
-                    # A pod's token is rotated in its file, an exec plug-in gives a new one.
-                    self._access, renewed = load_access(self.place), True
-                    continue
-                if response.status_code not in PASSING:
-                    raise refusal(response, wanted, self.server)
-                problem = refusal(response, wanted, self.server)
-                wait = pause_of(response, pause)
-            if time.monotonic() + wait > deadline:
-                raise problem
-            time.sleep(wait)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+    def _talk(self) -> "Conversation":
+        if self._conversation is None:
+            # Here, since httpx takes longer to import than most commands take; most ask no cluster.
+            from alexandria_backup.cluster.conversation import Conversation  # noqa: PLC0415
 
-    def _once(
-        self,
-        wanted: Wanted,
-        *,
-        params: Mapping[str, str] | None,
-        json: Document | None,
-        headers: Mapping[str, str] | None,
-    ) -> httpx.Response:
-        access = self._loaded()
-        name = access.tls_server_name
-        sent = {"Accept": "application/json", "User-Agent": "alexandria-backup", **(headers or {})}
-        if access.token:
-            sent["Authorization"] = f"Bearer {access.token.reveal()}"
-        # A client per call: calls are few and far between, and nothing stays open.
-        with httpx.Client(
-            base_url=access.server,
-            verify=access.tls,
-            proxy=access.proxy,
-            timeout=self.timeout_s,
-            follow_redirects=False,
-        ) as client:
-            return client.request(
-                _METHODS[wanted.verb],
-                wanted.path,
-                params=params,
-                json=json,
-                headers=sent,
-                extensions={"sni_hostname": name} if name else None,
+            self._conversation = Conversation(
+                place=self.place,
+                access=self._loaded(),
+                timeout_s=self.timeout_s,
+                patience_s=self.patience_s,
             )
+        return self._conversation
 
     def _loaded(self) -> Access:
         if self._access is None:

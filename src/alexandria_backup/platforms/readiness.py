@@ -6,16 +6,15 @@ not from the URL, not from a `.netrc`, no cookies.
 """
 
 import json
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-
-import httpx
+from urllib.parse import urlsplit
 
 from alexandria_backup.errors import ApplicationNotReady, SettingsInvalid
+from alexandria_backup.platforms.http_answer import SOCKET_SCHEME, HttpAnswer, NoHttpAnswer
 from alexandria_backup.platforms.license import LicenseReport, read_license
 
 #: How much of an answer is read at most, in bytes.
@@ -25,7 +24,7 @@ _LINE_CHARACTERS = 160
 #: Pauses between attempts, in seconds: short at first, since they are counted as downtime.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
-_SOCKET_SCHEME = "http+unix"
+_REDIRECTS = range(300, 400)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ class ReadinessProbe:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https", _SOCKET_SCHEME} or not parts.netloc:
+        if parts.scheme not in {"http", "https", SOCKET_SCHEME} or not parts.netloc:
             raise SettingsInvalid(
                 "the application's URL is not one that can be asked",
                 hint="set `[application] url` to something like `https://alexandria.example`",
@@ -75,9 +74,9 @@ class ReadinessProbe:
         """Ask `/ready` once; an application that cannot be reached is an answer, too."""
         try:
             status, kind, body = self._get("/ready")
-        except _NoAnswer as exc:
+        except NoHttpAnswer as exc:
             return ReadyAnswer(ready=False, said=str(exc))
-        return ReadyAnswer(ready=status == httpx.codes.OK, said=_describe(status, kind, body))
+        return ReadyAnswer(ready=status == HTTPStatus.OK, said=_describe(status, kind, body))
 
     def is_ready(self) -> bool:
         """Ask `/ready` once."""
@@ -114,10 +113,10 @@ class ReadinessProbe:
         """Ask `/license`; raises `ApplicationNotReady` if there is no JSON object to read."""
         try:
             status, kind, body = self._get("/license")
-        except _NoAnswer as exc:
+        except NoHttpAnswer as exc:
             raise ApplicationNotReady(f"`{self.url}/license` did not answer: {exc}") from exc
         try:
-            document = json.loads(body) if status == httpx.codes.OK else None
+            document = json.loads(body) if status == HTTPStatus.OK else None
         except ValueError:
             document = None
         if not isinstance(document, dict):
@@ -126,86 +125,18 @@ class ReadinessProbe:
             )
         return read_license(document)
 
-    def _get(self, path: str) -> tuple[int, str, str]:
-        """Return status, media type (or a redirect's target) and the beginning of the body."""
-        base, transport = self._transport()
-        deadline = time.monotonic() + self.timeout_s
-        body = b""
-        try:
-            with (
-                httpx.Client(
-                    transport=transport,
-                    timeout=self.timeout_s,
-                    follow_redirects=False,
-                    trust_env=False,
-                ) as client,
-                client.stream(
-                    "GET", base + path, headers={"Accept": "application/json, text/plain"}
-                ) as response,
-            ):
-                for piece in response.iter_bytes():
-                    body += piece
-                    # A timeout of httpx is per read: a server that drips would hold us for ever,
-                    # and so would a chunk size, for which httpx waits.
-                    if time.monotonic() > deadline:
-                        raise _NoAnswer(f"nothing whole within {self.timeout_s:g} s")
-                    if len(body) >= ANSWER_BYTES:
-                        break
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
-            raise _NoAnswer(_explain(exc, timeout_s=self.timeout_s)) from exc
-        told = response.headers.get(
-            "location" if response.has_redirect_location else "content-type", ""
+    def _get(self, path: str) -> HttpAnswer:
+        # Here, since httpx takes longer to import than most commands take, and few ask anything.
+        from alexandria_backup.platforms.http_get import http_get  # noqa: PLC0415
+
+        return http_get(
+            self.url, path, ca_file=self.ca_file, timeout_s=self.timeout_s, most=ANSWER_BYTES
         )
-        return response.status_code, told, body.decode(errors="replace")
-
-    def _transport(self) -> tuple[str, httpx.HTTPTransport]:
-        """Return the URL to ask under and the way to get there."""
-        parts = urlsplit(self.url)
-        if parts.scheme == _SOCKET_SCHEME:
-            path = parts.path.rstrip("/")
-            return f"http://localhost{path}", httpx.HTTPTransport(
-                verify=False, uds=unquote(parts.netloc)
-            )
-        base = self.url.rstrip("/")
-        if parts.scheme == "http":
-            return base, httpx.HTTPTransport(verify=False)  # no TLS, nothing to check
-        return base, httpx.HTTPTransport(verify=self._tls())
-
-    def _tls(self) -> ssl.SSLContext:
-        try:
-            return ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            raise SettingsInvalid(
-                f"`{self.ca_file}` cannot be read as certificates in PEM",
-                hint="check `[application] ca_file`",
-            ) from exc
-
-
-class _NoAnswer(Exception):
-    """There was no HTTP answer; the message says why."""
-
-
-def _explain(exc: Exception, *, timeout_s: float) -> str:
-    """Say in a few words why there was no answer."""
-    if isinstance(exc, httpx.TimeoutException):
-        return f"nothing within {timeout_s:g} s"
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"with a certificate that is not trusted: {cause.verify_message}"
-        if isinstance(cause, ssl.SSLError):
-            return f"with a failure of TLS: {cause.reason or cause}"
-        if isinstance(cause, ConnectionRefusedError):
-            return "nothing: connection refused"
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(exc, httpx.RemoteProtocolError):
-        return "something that is not HTTP, or closed the connection"
-    return f"nothing: {exc}" if str(exc) else "nothing: the connection failed"
 
 
 def _describe(status: int, told: str, body: str) -> str:
     """Say in a few words what was answered."""
-    if httpx.codes.is_redirect(status):
+    if status in _REDIRECTS:
         # A target's query may hold tokens, and userinfo is not for a log either.
         target = urlsplit(told)
         shown = (

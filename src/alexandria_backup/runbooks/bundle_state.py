@@ -42,7 +42,7 @@ class BackupState(RunState):
 class Root(BaseModel):
     """A path that is exchanged as one thing: by two renames within its folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     set_name: str
     #: As in the bundle: an absolute path.
@@ -72,7 +72,7 @@ class SwapState(RunState):
 class BundleRestoreRequest(BaseModel):
     """What was asked for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     #: The bundle: an absolute path or a URL.
     source: str

@@ -27,7 +27,7 @@ from alexandria_backup.postgres.connect import Session
 class ChainSeen(BaseModel):
     """What was seen of an audit chain; equal for an archive and for the database loaded from it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     #: The status of the report, such as `intact` or `broken`.
     status: str

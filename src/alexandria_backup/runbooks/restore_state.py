@@ -16,7 +16,7 @@ from alexandria_backup.runbooks.switch import SwitchState
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class RestoreChoices(_Value):

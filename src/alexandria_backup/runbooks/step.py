@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 class RunState(BaseModel):
     """What a run has found out so far; journalled whole at each transition, so never a secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     #: The run's id, such as `restore-20261123T120000Z-k3x9`.
     run: str

@@ -19,7 +19,7 @@ from alexandria_backup.runbooks.step import RunState
 class DatabaseRef(BaseModel):
     """A database as the server knows it: names change in a swap, the OID does not."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
     oid: int

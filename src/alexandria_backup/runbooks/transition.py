@@ -37,7 +37,7 @@ class Phase(StrEnum):
 class Transition(BaseModel):
     """One line of a journal."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     format: Literal[1] = FORMAT
     run: str

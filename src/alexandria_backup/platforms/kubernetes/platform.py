@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from alexandria_backup.cluster.answers import rule_for
 from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.cluster.kinds import PODS, WORKLOADS, Kind, Wanted
+from alexandria_backup.cluster.rights import rule_for
 from alexandria_backup.errors import (
     ApplicationNotReady,
     ClusterDenied,
