@@ -28,7 +28,7 @@ def test_without_commands_nothing_is_stopped_and_the_record_says_so() -> None:
     assert not platform.managed
     assert not record.stopped
     assert record.caution is not None
-    assert "fence" in record.caution
+    assert "keeps running" in record.caution
     platform.start(record)
 
 

@@ -11,7 +11,8 @@ from bundle_support import a_file, another, edited, sound, stored
 from node_support import Node
 
 from alexandria_backup.bundle.entry import Kind
-from alexandria_backup.runbooks import bundle_swap
+from alexandria_backup.bundle.twins import Folding
+from alexandria_backup.runbooks import bundle_find, bundle_swap
 from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.sealing.signing import SigningKey
 
@@ -181,6 +182,25 @@ def test_a_mount_point_cannot_be_exchanged(
     assert "is a mount point" in refused(node, 12)
 
 
+def test_names_that_are_one_on_the_target_are_refused_before_anything_is_written(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (node.etc / "Twin.yaml").write_text("upper\n", encoding="utf-8")
+    (node.etc / "twin.yaml").write_text("lower\n", encoding="utf-8")
+    node.run("backup", "--output", str(node.output))
+    target = node.folder / "folds"
+    target.mkdir()
+    # Only the answer of the file system is made up: hardly any test machine has one that folds.
+    monkeypatch.setattr(bundle_find, "folding", lambda _: Folding(case=True, forms=False))
+    ended = node.run("backup", "restore", str(node.output), "--to", str(target))
+    assert ended.returncode == 12
+    assert "Twin.yaml` and `" in ended.stderr
+    assert "are one on the file system of" in ended.stderr
+    assert list(target.iterdir()) == []
+    monkeypatch.undo()
+    node.done("backup", "restore", str(node.output), "--to", str(target))
+
+
 def test_a_full_disk_undoes_it(node: Node, small_disk: Callable[[Path, int], Any]) -> None:
     backed_up(node)
     disk = small_disk(node.folder / "small", 1_000)
@@ -195,7 +215,7 @@ def test_a_disk_that_fills_up_meanwhile_undoes_it(
 ) -> None:
     backed_up(node)
     disk = small_disk(node.folder / "small", 1_000)
-    monkeypatch.setattr("alexandria_backup.runbooks.bundle_restore._check_root", lambda *_: None)
+    monkeypatch.setattr("alexandria_backup.runbooks.bundle_find._check_root", lambda *_: None)
     ended = node.run("backup", "restore", str(node.output), "--to", str(disk.path))
     assert ended.returncode == 40, ended.stderr
     assert "could not be restored: no space left on device" in ended.stderr

@@ -22,10 +22,7 @@ from alexandria_backup.platforms.platform import Advice, StopRecord
 #: How much of a failed command's output goes into the error.
 TAIL_CHARACTERS = 600
 
-_NOT_STOPPED = (
-    "no `stop_command` is set, so the application keeps running; "
-    "while the databases are swapped only the fence keeps it out"
-)
+_NOT_STOPPED = "no `stop_command` is set, so the application keeps running during the exchange"
 
 
 @dataclass(frozen=True, kw_only=True)

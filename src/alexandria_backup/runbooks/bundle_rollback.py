@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from alexandria_backup.errors import UsageError
 from alexandria_backup.events import Emit
-from alexandria_backup.runbooks.bundle_restore import remove
+from alexandria_backup.runbooks.bundle_make import remove
 from alexandria_backup.runbooks.bundle_state import (
     BundleAcceptState,
     BundleRollbackState,
@@ -19,14 +19,16 @@ from alexandria_backup.runbooks.bundle_state import (
     SwapState,
 )
 from alexandria_backup.runbooks.bundle_swap import (
-    StartNode,
-    StopNode,
     SwapRoots,
     beside,
     identity,
 )
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, shell
-from alexandria_backup.runbooks.switch_application import Application
+from alexandria_backup.runbooks.switch_application import (
+    Application,
+    StartAgain,
+    StopApplication,
+)
 
 ROLLBACK = "backup-rollback"
 ACCEPT = "backup-accept"
@@ -47,8 +49,10 @@ def bundle_rollback_runbook(
     """Return the steps of a rollback, in order."""
     swap: SwapRoots[BundleRollbackState] = SwapRoots()
     find = FindKept()
-    stop: StopNode[BundleRollbackState] = StopNode(application=parts.application, emit=parts.emit)
-    start: StartNode[BundleRollbackState] = StartNode(
+    stop: StopApplication[BundleRollbackState] = StopApplication(
+        application=parts.application, emit=parts.emit
+    )
+    start: StartAgain[BundleRollbackState] = StartAgain(
         application=parts.application, emit=parts.emit
     )
     return Runbook(

@@ -2,8 +2,8 @@
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from alexandria_backup.platforms.platform import StopRecord
 from alexandria_backup.runbooks.step import RunState
+from alexandria_backup.runbooks.stopping import StoppingState
 from alexandria_backup.sealing.blocks import Compression
 
 
@@ -57,7 +57,7 @@ class Root(BaseModel):
     kept: str
 
 
-class SwapState(RunState):
+class SwapState(StoppingState):
     """What an exchange of roots needs to know."""
 
     roots: tuple[Root, ...] = ()
@@ -65,8 +65,6 @@ class SwapState(RunState):
     kept: tuple[str, ...] = ()
     #: Whether this is the machine's own place, so that the application is stopped meanwhile.
     live: bool = False
-    #: What stopping the application found.
-    stopped: StopRecord | None = None
 
 
 class BundleRestoreRequest(BaseModel):

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from alexandria_backup.errors import ProofFailed, StorageError
-from alexandria_backup.events import Emit, Note
 from alexandria_backup.runbooks.bundle_state import Root, SwapState
 from alexandria_backup.runbooks.step import Done, Explanation, shell
-from alexandria_backup.runbooks.switch_application import Application
 from alexandria_backup.storage.placing import sync_folder
 
 S = TypeVar("S", bound=SwapState)
@@ -37,35 +35,6 @@ def identity(path: str | Path) -> tuple[int, int] | None:
     except OSError as exc:
         raise StorageError(f"`{path}` could not be examined: {exc.strerror}") from exc
     return status.st_dev, status.st_ino
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopNode(Generic[S]):
-    """Stop the application, so that it reads no half of the old and half of the new."""
-
-    name: ClassVar[str] = "stop-application"
-    changes: ClassVar[bool] = True
-
-    application: Application
-    emit: Emit
-
-    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
-        """Say how the platform stops it."""
-        return Explanation(sentence=self.application.platform.explain_stop())
-
-    def do(self, state: S) -> Done[S]:
-        """Stop it; what an earlier attempt found is kept."""
-        found = self.application.platform.stop()
-        if not found.stopped:
-            self.emit(Note(message="the application keeps running: nothing is set to stop it with"))
-        record = state.stopped or found
-        said = "stopped" if found.stopped else "left running"
-        return Done(state.model_copy(update={"stopped": record}), said)
-
-    def undo(self, state: S) -> S:
-        """Start it again."""
-        self.application.start(state.stopped, state.run)
-        return state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,38 +72,6 @@ class SwapRoots(Generic[S]):
             for root in reversed(state.roots):
                 _exchange_back(root)
             _sync(state.roots)
-        return state
-
-
-@dataclass(frozen=True, kw_only=True)
-class StartNode(Generic[S]):
-    """Start the application and wait until it says that it is ready."""
-
-    name: ClassVar[str] = "start-application"
-    changes: ClassVar[bool] = True
-
-    application: Application
-    emit: Emit
-
-    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
-        """Say how the platform starts it and what is asked then."""
-        probe = self.application.probe
-        commands = (shell("curl", "--fail", f"{probe.url}/ready"),) if probe else ()
-        return Explanation(sentence=self.application.platform.explain_start(), commands=commands)
-
-    def do(self, state: S) -> Done[S]:
-        """Start it and wait for `/ready`."""
-        self.application.start(state.stopped, state.run)
-        probe = self.application.probe
-        if probe is None:
-            self.emit(Note(message="`[application] url` is not set, so `/ready` was not asked"))
-            return Done(state, "not asked whether it is ready")
-        report = probe.wait_ready(patience_s=self.application.patience_s)
-        return Done(state, f"`/ready` 200 after {report.seconds:.1f} s")
-
-    def undo(self, state: S) -> S:
-        """Stop it, so that the paths can be exchanged back."""
-        self.application.platform.stop()
         return state
 
 

@@ -8,12 +8,11 @@ from alexandria_backup.errors import (
     PrecheckRefused,
 )
 from alexandria_backup.platforms.license import LicenseReport
-from alexandria_backup.platforms.platform import StopRecord
 from alexandria_backup.postgres.database import DatabaseFacts
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.shadow import Marker
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import RunState
+from alexandria_backup.runbooks.stopping import StoppingState
 
 
 class DatabaseRef(BaseModel):
@@ -25,7 +24,7 @@ class DatabaseRef(BaseModel):
     oid: int
 
 
-class SwitchState(RunState):
+class SwitchState(StoppingState):
     """What the steps of a switch need to know."""
 
     #: The name that the application uses.
@@ -47,8 +46,6 @@ class SwitchState(RunState):
     server: int | None = None
     #: Subscriptions that were enabled in the live database before it was fenced.
     subscriptions: tuple[str, ...] = ()
-    #: What stopping the application found; needed to start it as it was.
-    stopped: StopRecord | None = None
     #: The licence before the switch, to compare with afterwards.
     license: LicenseReport | None = None
 

@@ -19,8 +19,10 @@ from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, shell
+from alexandria_backup.runbooks.stopping import StoppingState
 from alexandria_backup.runbooks.switch import SwitchState
 
+A = TypeVar("A", bound=StoppingState)
 S = TypeVar("S", bound=SwitchState)
 
 
@@ -52,8 +54,8 @@ class Application:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopApplication(Generic[S]):
-    """Stop the application, so that nothing is written that the swap would leave behind."""
+class StopApplication(Generic[A]):
+    """Stop the application, so that it reads and writes nothing in the middle of an exchange."""
 
     name: ClassVar[str] = "stop-application"
     changes: ClassVar[bool] = True
@@ -61,11 +63,11 @@ class StopApplication(Generic[S]):
     application: Application
     emit: Emit
 
-    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
+    def explain(self, state: A) -> Explanation:  # noqa: ARG002 - the port's form
         """Say how the platform stops it."""
         return Explanation(sentence=self.application.platform.explain_stop())
 
-    def do(self, state: S) -> Done[S]:
+    def do(self, state: A) -> Done[A]:
         """Stop it; what an earlier attempt found is kept."""
         found = self.application.platform.stop()
         if found.caution:
@@ -74,37 +76,60 @@ class StopApplication(Generic[S]):
         result = "stopped" if found.stopped else "left running"
         return Done(state.model_copy(update={"stopped": record}), result)
 
-    def undo(self, state: S) -> S:
+    def undo(self, state: A) -> A:
         """Start it again."""
         self.application.start(state.stopped, state.run)
         return state
 
 
 @dataclass(frozen=True, kw_only=True)
-class StartApplication(Generic[S]):
+class StartAgain(Generic[A]):
     """Start the application and wait until it says that it is ready."""
 
     name: ClassVar[str] = "start-application"
     changes: ClassVar[bool] = True
+    #: What is asked of the application.
+    asked: ClassVar[tuple[str, ...]] = ("/ready",)
 
     application: Application
-    servers: Servers
     emit: Emit
-    #: Statements that return true if the data that the application has now are good.
-    checks: tuple[str, ...] = ()
 
-    def explain(self, state: S) -> Explanation:  # noqa: ARG002 - the port's form
+    def explain(self, state: A) -> Explanation:  # noqa: ARG002 - the port's form
         """Say how the platform starts it and what is asked then."""
         probe = self.application.probe
-        commands = (
-            (
-                shell("curl", "--fail", f"{probe.url}/ready"),
-                shell("curl", "--fail", f"{probe.url}/license"),
-            )
-            if probe
-            else ()
-        )
+        urls = [f"{probe.url}{path}" for path in self.asked] if probe else ()
+        commands = tuple(shell("curl", "--fail", url) for url in urls)
         return Explanation(sentence=self.application.platform.explain_start(), commands=commands)
+
+    def do(self, state: A) -> Done[A]:
+        """Start it and wait for `/ready`."""
+        self.application.start(state.stopped, state.run)
+        return Done(state, self.ready() or "not asked whether it is ready")
+
+    def undo(self, state: A) -> A:
+        """Stop it, so that what was exchanged can be put back."""
+        self.application.platform.stop()
+        return state
+
+    def ready(self) -> str | None:
+        """Wait until it serves and return how that was seen; None where nothing can be asked."""
+        probe = self.application.probe
+        if probe is None:
+            self.emit(Note(message="`[application] url` is not set, so `/ready` was not asked"))
+            return None
+        report = probe.wait_ready(patience_s=self.application.patience_s)
+        return f"`/ready` 200 after {report.seconds:.1f} s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartApplication(StartAgain[S]):
+    """Start the application on the database that has come in, and look whether all is well."""
+
+    asked: ClassVar[tuple[str, ...]] = ("/ready", "/license")
+
+    servers: Servers
+    #: Statements that return true if the data that the application has now are good.
+    checks: tuple[str, ...] = ()
 
     def do(self, state: S) -> Done[S]:
         """Start it, wait for `/ready`, compare `/license`, run the checks, read the log."""
@@ -120,13 +145,11 @@ class StartApplication(Generic[S]):
 
     def _serves(self, state: S) -> tuple[tuple[str, ...], str]:
         """Return what is to be warned of, and what the application says of itself."""
-        probe = self.application.probe
-        if probe is None:
-            self.emit(Note(message="`[application] url` is not set, so `/ready` was not asked"))
+        ready, probe = self.ready(), self.application.probe
+        if ready is None or probe is None:
             return (), "not asked whether it is ready"
-        report = probe.wait_ready(patience_s=self.application.patience_s)
         said = probe.license()
-        result = f"`/ready` 200 after {report.seconds:.1f} s, licence {_license(said)}"
+        result = f"{ready}, licence {_license(said)}"
         if state.license is None or said == state.license:
             return (), result
         return (
@@ -158,11 +181,6 @@ class StartApplication(Generic[S]):
                 f"the application's log doubts the audit chain, in {len(found)} of its lines; "
                 f"the first: {found[0]}"
             )
-
-    def undo(self, state: S) -> S:
-        """Stop it, so that the databases can be swapped back."""
-        self.application.platform.stop()
-        return state
 
     def _refuse_superseded(self, state: S) -> None:
         """A rollback may have come between: this run's database is then not the live one."""

@@ -32,6 +32,7 @@ from alexandria_backup.runbooks.bundle_compare import (
     describe_bundle,
     verify_bundle,
 )
+from alexandria_backup.runbooks.bundle_restore_parts import BundleRestoreParts
 from alexandria_backup.runbooks.bundle_state import (
     BackupState,
     BundleAcceptState,
@@ -193,7 +194,7 @@ class Bundles:
         return backing_up.backup_runbook(parts, read_back=state.read_back)
 
     def _restore_runbook(self, request: BundleRestoreRequest) -> Runbook[BundleRestoreState]:
-        parts = restoring.BundleRestoreParts(
+        parts = BundleRestoreParts(
             bundle=self._opened(request.source),
             trusted=self.rooms.trusted_keys,
             application=lambda: self.rooms.node,
