@@ -4,7 +4,7 @@ A database under construction must not act on the world: event triggers and subs
 out of the load, and created at the end, when the database has taken over.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.counted import counted
@@ -50,13 +50,23 @@ def load_acting_entries(load: Loading) -> None:
 
     pg_dump writes subscriptions so that they connect to nothing until they are enabled.
     """
+    _load_without_data(load, _acts)
+
+
+def load_privileges(load: Loading, numbers: Collection[int]) -> None:
+    """Grant what the entries of these numbers grant; doing it twice equals doing it once."""
+    if numbers:
+        _load_without_data(load, lambda entry: entry.dump_id in numbers)
+
+
+def _load_without_data(load: Loading, keep: Callable[[TocEntry], bool]) -> None:
     with load.archive.apart() as apart:
         if apart is not None:
             with schema_file(load, apart) as schema:
-                run_pg_restore(load, schema, _acts)
+                run_pg_restore(load, schema, keep)
             return
     path = None if load.options.roles else load.archive.local_path()
-    run_pg_restore(load, path or _chunks(load), _acts)
+    run_pg_restore(load, path or _chunks(load), keep)
 
 
 def _chunks(load: Loading) -> Iterator[bytes]:

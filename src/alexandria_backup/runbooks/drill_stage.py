@@ -175,7 +175,7 @@ def _refuse_unfit(
             f"the snapshot is of PostgreSQL {major}, and the server is {server.version}",
             hint="set `[drill] dsn_file` to the DSN of a server of that version",
         )
-    prechecks.refuse_missing_extensions(maintenance, source, server)
+    prechecks.refuse_missing_extensions(maintenance, source, server, database=None)
     free = prechecks.measured_free(server)
     if free is not None:
         # Only to refuse: what free space nobody knows is no matter of the snapshot.

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from alexandria_backup.archive.bound_extension import NAME as BOUND
 from alexandria_backup.errors import (
     ExtensionsMissing,
     LockedByAnotherRun,
@@ -21,6 +22,7 @@ from alexandria_backup.postgres.activity import (
     replication_slots,
 )
 from alexandria_backup.postgres.amcheck import EXTENSION
+from alexandria_backup.postgres.bound_extension import bound_to
 from alexandria_backup.postgres.catalog import available_extensions, unreadable_tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
@@ -38,8 +40,6 @@ from alexandria_backup.runbooks import rights
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
 from alexandria_backup.runbooks.step import shell
 
-#: Extensions whose background worker is bound to the name of one database.
-_BOUND_TO_A_NAME = frozenset({"pg_cron"})
 #: An archive of another application: fewer than this share of its tables exist in the target.
 _SAME_APPLICATION = 0.5
 #: A loaded database is about this many times the size of its archive's raw rows: with indexes.
@@ -94,7 +94,7 @@ def for_restore(
         refuse_other_application(source, state.live_tables, request)
         refuse_prepared_transactions(maintenance, state.target)
         rights.refuse_foreign_sessions(maintenance, state.target)
-    refuse_missing_extensions(maintenance, source, server)
+    refuse_missing_extensions(maintenance, source, server, database=target)
     if request.amcheck:
         refuse_without_amcheck(maintenance, role, source, server)
     if not request.no_owner:
@@ -207,15 +207,15 @@ def refuse_prepared_transactions(maintenance: Session, target: str) -> None:
         )
 
 
-def refuse_missing_extensions(maintenance: Session, source: Source, server: ServerFacts) -> None:
-    """The server must have the files of every extension; some are bound to one database's name."""
-    bound = sorted(_BOUND_TO_A_NAME & set(source.extensions))
-    if bound:
-        raise PrecheckRefused(
-            f"`{source.snapshot}` has extension `{bound[0]}`, which works in one database of the "
-            "server only and cannot be loaded beside it",
-            hint=f"pg_dump --exclude-extension={bound[0]} …   # with pg_dump 17 or newer",
-        )
+def refuse_missing_extensions(
+    maintenance: Session, source: Source, server: ServerFacts, *, database: str | None
+) -> None:
+    """The server must have the files of every extension; one is bound to a database's name.
+
+    `database` is what the restored database will be called; None where it goes away again.
+    """
+    if BOUND in source.extensions:
+        _refuse_bound(maintenance, source, database)
     missing = sorted(set(source.extensions) - set(available_extensions(maintenance)))
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
@@ -223,6 +223,23 @@ def refuse_missing_extensions(maintenance: Session, source: Source, server: Serv
             f"the server lacks extensions that `{source.snapshot}` needs: {names}",
             hint=f"install them for PostgreSQL {server.major}, "
             f"such as `apt install postgresql-{server.major}-{missing[0]}`",
+        )
+
+
+def _refuse_bound(maintenance: Session, source: Source, database: str | None) -> None:
+    name = bound_to(maintenance)
+    reason = source.bound_objection
+    if database is None or (name is not None and name != database):
+        where = f", which is `{name}` here," if name else ""
+        reason = f"it works in one database of the server only{where} and can be in no other"
+    elif name is None:
+        reason = "the server has not loaded its library, and it works in one database only"
+    elif not role_facts(maintenance).superuser:
+        reason = "only a superuser can create it"
+    if reason is not None:
+        raise PrecheckRefused(
+            f"`{source.snapshot}` has extension `{BOUND}`, and {reason}",
+            hint=f"pg_dump --exclude-extension={BOUND} …   # with pg_dump 17 or newer",
         )
 
 

@@ -1,6 +1,7 @@
 """The step of a restore that creates what acts on the world, when nothing else moves any more."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from alexandria_backup.copying.load_archive import acting_entries, load_acting_entries
@@ -14,6 +15,7 @@ from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.swap import name_of
 from alexandria_backup.runbooks.chain_reader import declare_history
+from alexandria_backup.runbooks.restore_bound import bring_back_bound
 from alexandria_backup.runbooks.restore_load import loading, read_entries
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
@@ -50,19 +52,21 @@ class Finish:
                 # It is a database like any other from now on: the marker goes.
                 set_attributes(maintenance, database, state.known_facts)
         state = self._declare(state, database)
+        with servers.session(database, "finish") as session:
+            major = server_facts(session).major
+            load = loading(self.parts, state, database, entries, major)
+            state = self._warned(state, bring_back_bound(session, load))
         if not acting:
             return Done(state, "none")
         with servers.session(database, "finish") as session:
             there = _acting_names(session, database)
             wanted = tuple(entry for entry in entries if entry.tag not in there)
-            major = server_facts(session).major
         try:
-            load_acting_entries(loading(self.parts, state, database, wanted, major))
+            load_acting_entries(replace(load, entries=wanted))
         except ClientToolFailed as error:
             # The data are there and proved: the application must not stay down for a trigger.
             warning = f"event triggers or subscriptions were not created: {error.message}"
-            self.parts.emit(Warned(message=warning))
-            state = state.model_copy(update={"warnings": (*state.warnings, warning)})
+            state = self._warned(state, (warning,))
         return Done(self._detach(state, database), f"{len(acting)} looked after")
 
     def undo(self, state: RestoreState) -> RestoreState:
@@ -78,10 +82,12 @@ class Finish:
             warning = declare_history(
                 session, run=state.run, source=source.snapshot, seen=source.chain
             )
-        if warning is None:
-            return state
-        self.parts.emit(Warned(message=warning))
-        return state.model_copy(update={"warnings": (*state.warnings, warning)})
+        return self._warned(state, () if warning is None else (warning,))
+
+    def _warned(self, state: RestoreState, warnings: Sequence[str]) -> RestoreState:
+        for warning in warnings:
+            self.parts.emit(Warned(message=warning))
+        return state.model_copy(update={"warnings": (*state.warnings, *warnings)})
 
     def _detach(self, state: RestoreState, database: str) -> RestoreState:
         """Take the slot from each subscription: it belongs to the database that was replaced."""
@@ -95,9 +101,7 @@ class Finish:
                     f"subscription `{found.name}` was restored disabled and without a slot; "
                     f"to enable it: ALTER SUBSCRIPTION {name} SET (slot_name = …), then ENABLE"
                 )
-        for warning in warnings:
-            self.parts.emit(Warned(message=warning))
-        return state.model_copy(update={"warnings": (*state.warnings, *warnings)})
+        return self._warned(state, warnings)
 
 
 def _acting_names(session: Session, database: str) -> set[str]:

@@ -24,6 +24,7 @@ from alexandria_backup.postgres.shadow import (
     read_marker,
 )
 from alexandria_backup.postgres.swap import who_is
+from alexandria_backup.runbooks.restore_bound import loaded_beside, make_room_for_bound
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.restore_watch import watched
@@ -115,7 +116,8 @@ class Load:
         name = state.shadow
         self._refuse_changed(state)
         servers = self.parts.servers
-        entries = read_entries(self.parts, state)
+        found = read_entries(self.parts, state)
+        entries = loaded_beside(found)
         with servers.session(name, "load") as shadow:
             server = server_facts(shadow)
             major = server.major
@@ -127,6 +129,7 @@ class Load:
             )
             if creates_public_schema(entries) and not goes_on:
                 shadow.execute("DROP SCHEMA IF EXISTS public")
+            make_room_for_bound(shadow, found)
         with watched(self.parts, name, f"load {state.request.archive}") as watch:
             load = loading(self.parts, state, name, entries, major)
             load_archive(replace(load, dsn=load.dsn.with_settings(applied(settings))))

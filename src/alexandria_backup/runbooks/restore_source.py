@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC
 
+from alexandria_backup.archive.bound_extension import bound_extension
 from alexandria_backup.archive.contents import ArchiveContents, LargeObjectsContents
 from alexandria_backup.archive.inventory import (
     extensions,
@@ -30,6 +31,7 @@ def source_of(
 ) -> Source:
     """Return what was read of an archive; `identity` stands for its contents."""
     manifest = entry.manifest
+    bound = bound_extension(read.entries)
     return Source(
         bytes=read.bytes,
         identity=identity,
@@ -49,6 +51,7 @@ def source_of(
         raw_bytes=sum(table.raw_bytes or 0 for table in read.contents.tables),
         encoding=read.encoding,
         extensions=extensions(read.entries),
+        bound_objection=bound.objection if bound else None,
         roles=roles_needed(read.entries),
         ownerships=ownerships(read.entries),
         publications=tuple(entry.tag for entry in publications(read.entries)),

@@ -84,6 +84,8 @@ class Source(_Value):
     #: PostgreSQL's name of the archive's encoding.
     encoding: str
     extensions: tuple[str, ...]
+    #: Why the extension that works in one database only cannot be left for later.
+    bound_objection: str | None = None
     roles: tuple[str, ...]
     #: Who is made the owner of something, and in whose schema.
     ownerships: tuple[Ownership, ...] = ()

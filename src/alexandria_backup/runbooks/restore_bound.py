@@ -1,0 +1,62 @@
+"""The extension that works in one database only: kept out of the shadow, created after the swap."""
+
+from collections.abc import Sequence
+
+from alexandria_backup.archive.bound_extension import BoundExtension, bound_extension
+from alexandria_backup.archive.copy_text import columns_of
+from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.copying.load_archive import load_privileges
+from alexandria_backup.copying.loading import Loading
+from alexandria_backup.errors import ClientToolFailed, StatementFailed
+from alexandria_backup.postgres.bound_extension import (
+    give_rows_back,
+    keep_rows_aside,
+    rows_are_aside,
+)
+from alexandria_backup.postgres.connect import Session
+
+
+def loaded_beside(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
+    """Return what of an archive can be loaded under another name than the live database's."""
+    bound = bound_extension(entries)
+    if bound is None:
+        return tuple(entries)
+    later = bound.creation | bound.privileges
+    return tuple(entry for entry in entries if entry.dump_id not in later)
+
+
+def make_room_for_bound(shadow: Session, entries: Sequence[TocEntry]) -> None:
+    """Let the rows of the extension go into tables that stand in for its own."""
+    bound = bound_extension(entries)
+    if bound is not None:
+        keep_rows_aside(shadow, _tables(bound), bound.sequences)
+
+
+def bring_back_bound(session: Session, load: Loading) -> tuple[str, ...]:
+    """Create the extension and give it its rows and privileges; return the warnings.
+
+    What goes wrong is a warning, too: the data are there and proved, and the application must not
+    stay down for a job that is not to run anyway.
+    """
+    bound = bound_extension(load.entries)
+    if bound is None:
+        return ()
+    active: tuple[int, ...] = ()
+    try:
+        if rows_are_aside(session):
+            active = give_rows_back(session, _tables(bound), bound.sequences)
+        load_privileges(load, bound.privileges)
+    except (StatementFailed, ClientToolFailed) as error:
+        return (f"`pg_cron` was not created in full: {error.message}",)
+    if not active:
+        return ()
+    numbers = ", ".join(map(str, active))
+    return (
+        f"{len(active)} jobs of `pg_cron` were restored inactive; "  # noqa: S608 - to print
+        "to let them run: "
+        f"UPDATE cron.job SET active = true WHERE jobid IN ({numbers})",
+    )
+
+
+def _tables(bound: BoundExtension) -> list[tuple[str, tuple[str, ...]]]:
+    return [(e.tag, columns_of(e.copy_statement).columns) for e in bound.rows if e.copy_statement]
