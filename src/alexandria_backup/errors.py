@@ -40,6 +40,7 @@
     ├── AuditUnverified                   31
     ├── JournalInvalid                     1
     ├── ProofFailed                        1
+    │   └── ChecksFailed                   1
     ├── RestoreUndone                     40
     ├── RestoreStopped                    41
     ├── ApplicationNotReady               42
@@ -368,6 +369,12 @@ class ProofFailed(AlexandriaError):
     """What was loaded is not what the snapshot says."""
 
     code = "proof-failed"
+
+
+class ChecksFailed(ProofFailed):
+    """What was loaded is what the snapshot says, and not what the operator's queries ask for."""
+
+    code = "checks-failed"
 
 
 class RestoreUndone(AlexandriaError):

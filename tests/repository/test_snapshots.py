@@ -56,6 +56,31 @@ class TestStatus:
     ) -> None:
         assert self.examined(site, site.snapshot(), *steps) == status
 
+    @pytest.mark.parametrize(
+        ("before", "status"),
+        [
+            ((), "read back"),
+            (((Examination.DRILLED, True),), "read back"),
+            (((Examination.READ_BACK, False),), "read back"),
+        ],
+    )
+    def test_a_drill_that_failed_by_its_checks_alone_is_no_damage(
+        self, site: Site, before: tuple[tuple[Examination, bool], ...], status: str
+    ) -> None:
+        manifest = site.snapshot()
+        self.examined(site, manifest, *before)
+        repository = site.repository()
+        entry = repository.snapshots.find(manifest.snapshot)
+        by_checks = {"failed_by": "checks"}
+        record(
+            repository, entry, Examination.DRILLED, (), problem="`recent` failed", details=by_checks
+        )
+        found = site.repository().snapshots.find(manifest.snapshot)
+        assert found.status == status
+        assert "`recent` failed" in (found.doubt or "")
+        # What is damaged after all is that.
+        assert self.examined(site, manifest, (Examination.VERIFIED, False)) == "damaged"
+
     def test_a_result_about_another_manifest_does_not_count(self, site: Site) -> None:
         manifest = site.snapshot()
         site.repository().results.write(manifest.snapshot, "0" * 64, Examination.DRILLED)

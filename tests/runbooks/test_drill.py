@@ -254,29 +254,38 @@ def test_each_check_that_fails_is_named_with_what_it_did(drills: Range) -> None:
         empty="SELECT",
         mistaken="SELECT true FROM no_such_table",
         writing="CREATE TABLE public.scratch (i int)",
+        quoting="SELECT 'a secret'::int = 1",
     )
     drills.snapshot()
     ended = drills.drill()
     refused(
-        ended, 1, "8 of 9 checks have failed", "`wrong` did not return true",
+        ended, 1, "9 of 10 checks have failed", "`wrong` did not return true",
         "`nothing` returned 0 rows", "`several` returned 3 rows", "`null` did not return true",
         "`number` did not return true", "`empty` did not return true", "`mistaken` was refused",
         "`writing` was refused",
     )  # fmt: skip
     assert "`good`" not in ended.stderr.split("checks have failed")[-1]
+    assert "a secret" in ended.stderr
+    # The rows are as recorded: that is no damage, and not drilled either.
     newest = drills.newest()
-    assert newest["status"] == "damaged"
-    assert "`wrong`" in newest["problem"]
+    assert (newest["status"], newest["problem"]) == ("read back", None)
+    assert "`wrong`" in newest["doubt"]
+    refused(drills.site.run("snapshot", "list"), 3, "`wrong` did not return true")
+    for kept in (drills.site.repository / "results").rglob("*"):
+        assert kept.is_dir() or b"a secret" not in kept.read_bytes()
 
 
 def test_a_good_drill_takes_back_a_bad_one(drills: Range) -> None:
     drills.snapshot()
     name = drills.newest()["id"]
     wrong = {"ALEXANDRIA_DRILL__CHECKS": '{"wrong": "SELECT false"}'}
-    refused(drills.drill(name, environ=wrong), 1, "`wrong`")
-    assert drills.newest()["status"] == "damaged"
-    drills.drilled(name)
-    assert drills.newest()["status"] == "drilled"
+    refused(drills.drill(environ=wrong), 1, "`wrong`")
+    assert drills.newest()["status"] == "read back"
+    drills.drilled()
+    newest = drills.newest()
+    assert (newest["id"], newest["status"], newest["doubt"]) == (name, "drilled", None)
+    refused(drills.drill(environ=wrong), 1, "`wrong`")
+    assert drills.newest()["status"] == "read back"
 
 
 # ── the audit chain ──────────────────────────────────────────────────────────────────────────────
@@ -408,7 +417,7 @@ def test_a_forged_result_is_not_believed(site: Site, tmp_path: Path, drills_at: 
     name = drills.newest()["id"]
     wrong = {"ALEXANDRIA_DRILL__CHECKS": '{"wrong": "SELECT false"}'}
     refused(drills.drill(name, environ=wrong), 1, "`wrong`")
-    assert drills.newest()["status"] == "damaged"
+    assert drills.newest()["doubt"]
     (path,) = (site.repository / "results" / name).iterdir()
     altered = re.sub(r'"good": ?false', '"good":true', path.read_text(encoding="utf-8"))
     altered = re.sub(r'"problem": ?"[^\n]*",', '"problem":null,', altered)

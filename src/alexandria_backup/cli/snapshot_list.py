@@ -32,6 +32,8 @@ class Line:
     #: Names of trusted keys that signed the manifest.
     signers: tuple[str, ...]
     problem: str | None
+    #: What the checks of the newest drill were not content with; the rows are as recorded then.
+    doubt: str | None
 
     @classmethod
     def of(cls, entry: SnapshotEntry) -> "Line":
@@ -49,6 +51,7 @@ class Line:
             drilled=entry.drilled,
             signers=entry.signed.signers if entry.signed else (),
             problem=entry.problem,
+            doubt=entry.doubt,
         )
 
 
@@ -80,5 +83,5 @@ def command(
         )
     invocation.renderer.result(lines, table if lines else "no snapshots yet")
     for line in lines:
-        if line.problem:
-            invocation.emit(Warned(message=f"`{line.id}`: {line.problem}"))
+        if wrong := line.problem or line.doubt:
+            invocation.emit(Warned(message=f"`{line.id}`: {wrong}"))

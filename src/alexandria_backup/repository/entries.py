@@ -54,6 +54,16 @@ class SnapshotEntry:
         return good[-1].at if good else None
 
     @property
+    def doubt(self) -> str | None:
+        """What the checks of the newest drill were not content with; None where they were."""
+        newest = next(
+            (r for r in reversed(self.results) if r.examination is Examination.DRILLED), None
+        )
+        if newest is None or not newest.only_checks:
+            return None
+        return f"drilled on {newest.at:%Y-%m-%d %H:%M} UTC: {newest.problem}"
+
+    @property
     def created(self) -> datetime:
         """When it was taken: by the server's clock, or for an archive alone when it was stored."""
         return self.manifest.created if self.manifest else self.stored

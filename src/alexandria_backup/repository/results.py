@@ -25,6 +25,11 @@ class Examination(StrEnum):
     DRILLED = "drilled"
 
 
+#: The detail that tells what a drill has failed by, and its value where that is the checks alone.
+FAILED_BY: Final = "failed_by"
+BY_CHECKS: Final = "checks"
+
+
 class Result(Owned):
     """What an examination of one snapshot found."""
 
@@ -44,6 +49,11 @@ class Result(Owned):
     host: str
     #: Whatever else is worth keeping, such as `rows` or `seconds`.
     details: dict[str, str]
+
+    @property
+    def only_checks(self) -> bool:
+        """Whether all was as recorded, and only an operator's queries were not content."""
+        return not self.good and self.details.get(FAILED_BY) == BY_CHECKS
 
 
 _FORM: Final = Form(role="result", model=Result, version=1, largest=16 << 20)
@@ -120,18 +130,21 @@ def standing_of(results: Iterable[Result]) -> tuple[Examination | None, Result |
     """Return the most that was done and found good, and the newest result that found it bad.
 
     `results` are of one manifest, oldest first. One that is good takes back an earlier bad one only
-    where it did at least as much.
+    where it did at least as much. A drill that failed by the operator's queries alone has read
+    everything back and found it as recorded: that is no damage, and it is not drilled.
     """
     best: Examination | None = None
     bad: Result | None = None
     order = list(Examination)
     for result in results:
-        if not result.good:
+        if not result.good and not result.only_checks:
             bad, best = result, None
             continue
         if bad is not None and order.index(result.examination) < order.index(bad.examination):
             continue
         bad = None
-        if best is None or order.index(result.examination) > order.index(best):
+        if result.only_checks:
+            best = Examination.READ_BACK
+        elif best is None or order.index(result.examination) > order.index(best):
             best = result.examination
     return best, bad

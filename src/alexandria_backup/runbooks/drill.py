@@ -250,7 +250,7 @@ class Ask(_OnStage):
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
-        """Raise ProofFailed, naming each check that has failed."""
+        """Raise ChecksFailed, naming each check that has failed."""
         with (
             self.stage.judging("the checks cannot be asked"),
             self.stage.parts.servers.session(state.shadow, "drill") as session,

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from alexandria_backup.errors import ConnectionLost, ProofFailed, StatementFailed
+from alexandria_backup.errors import ChecksFailed, ConnectionLost, StatementFailed
 from alexandria_backup.postgres.connect import Session
 
 
 def ask(session: Session, checks: Mapping[str, str]) -> None:
-    """Ask each query in a read-only transaction; raise ProofFailed, naming all that have failed.
+    """Ask each query in a read-only transaction; raise ChecksFailed, naming all that have failed.
 
     One has passed where it returns exactly one row whose first column is true.
     """
@@ -16,7 +16,7 @@ def ask(session: Session, checks: Mapping[str, str]) -> None:
     }
     if failed:
         told = "; ".join(f"`{name}` {problem}" for name, problem in failed.items())
-        raise ProofFailed(
+        raise ChecksFailed(
             f"{len(failed)} of {len(checks)} checks have failed: {told}",
             hint="see `[drill] checks` in the settings",
         )

@@ -12,6 +12,7 @@ from typing import Final
 
 from alexandria_backup.errors import (
     AlexandriaError,
+    ChecksFailed,
     ClientToolFailed,
     ConnectionLost,
     DrillInconclusive,
@@ -29,7 +30,7 @@ from alexandria_backup.repository.examining import Bad, record
 from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.rehashing import damaged_objects
-from alexandria_backup.repository.results import Examination
+from alexandria_backup.repository.results import BY_CHECKS, FAILED_BY, Examination
 from alexandria_backup.runbooks.drill_server import DrillServer, is_alive
 
 #: Classes of SQLSTATEs that are about a server and not about what is loaded into it: connection,
@@ -41,6 +42,8 @@ _SAID_OF_THE_SERVER: Final = re.compile(
     r"|server closed the connection|could not connect|connection to server|terminating connection",
     re.IGNORECASE,
 )
+#: As in `invalid input syntax for type integer: "…"`.
+_VALUE: Final = re.compile(r': "(?:[^"]|"")*"')
 #: What is told as it is: the snapshot's fault, the operator's will, or a mistake in a setting.
 _TOLD_AS_IT_IS: Final = (SnapshotDamaged, ProofFailed, DrillInconclusive, Interrupted, UsageError)
 
@@ -80,6 +83,14 @@ def inconclusive(error: AlexandriaError) -> DrillInconclusive:
     )
 
 
+def _without_values(message: str) -> str:
+    """Leave out what a server quotes of rows: it puts values behind a colon, and names not.
+
+    The result is kept in the open, also where the repository is encrypted.
+    """
+    return _VALUE.sub(': "…"', message)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Keeper:
     """Keeps what drills of one snapshot find; a plain folder keeps nothing."""
@@ -100,7 +111,8 @@ class Keeper:
             # What cannot be read again now is not known to be bad.
             with suppress(StorageError):
                 bad = damaged_objects(self.repository, self.entry)
-        return self._keep(bad, error.message, {})
+        by = {FAILED_BY: BY_CHECKS} if isinstance(error, ChecksFailed) else {}
+        return self._keep(bad, _without_values(error.message), by)
 
     def _keep(self, bad: tuple[Bad, ...], problem: str | None, details: dict[str, str]) -> bool:
         if self.repository is None:

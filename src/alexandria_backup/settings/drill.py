@@ -44,8 +44,8 @@ class DrillSettings(Section):
     checks: Annotated[dict[str, str], BeforeValidator(json_text)] = Field(
         default_factory=dict,
         description="Queries to ask of the restored data, by a name of yours, each in a read-only "
-        "transaction: `[drill.checks] recent = \"SELECT max(at) > now() - interval '2 days' FROM "
-        'shop.orders"`. One has passed where it returns exactly one row whose first column is '
+        "transaction: `[drill.checks] tenants = 'SELECT count(*) >= 3 FROM public.tenants'`. "
+        "One has passed where it returns exactly one row whose first column is "
         "true; one that fails, or returns anything else, is a failed check, and the drill has "
         "failed. Names of tables need their schema. In the variable a JSON object.",
     )
