@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from alexandria_backup.audit.jcs import jcs, parsed
 from alexandria_backup.audit.output import Output
-from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Genesis, Previous, Recipe, Role
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Recipe, Role
+from alexandria_backup.audit.recipe_choices import Genesis, Previous
 from alexandria_backup.audit.timestamps import FORMS, in_form, microseconds
 from alexandria_backup.errors import SettingsInvalid
 

@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from alexandria_backup.audit.key import AuditKey, KeyRing
-from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Previous
+from alexandria_backup.audit.recipe import ALEXANDRIA_V1
+from alexandria_backup.audit.recipe_choices import Previous
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.settings.audit import AuditSettings
 from alexandria_backup.settings.loading import load

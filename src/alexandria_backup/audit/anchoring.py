@@ -9,9 +9,10 @@ from typing import NamedTuple
 from alexandria_backup.audit.anchor import BLOCK_ROWS, Anchor, Rolling
 from alexandria_backup.audit.finding import Code, Finding, shown
 from alexandria_backup.audit.incarnation import Histories
-from alexandria_backup.audit.links import Shape, Stretch
+from alexandria_backup.audit.links import Shape
 from alexandria_backup.audit.recipe import HMAC_BYTES, Recipe
 from alexandria_backup.audit.runs import Block, Record
+from alexandria_backup.audit.segments import Stretch
 
 
 class Mark(NamedTuple):

@@ -7,20 +7,12 @@ tree with one root, one tip and no fork.
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
 
 from alexandria_backup.audit.finding import Code, Finding, shown
 from alexandria_backup.audit.runs import Record, Run
-
-
-class Stretch(NamedTuple):
-    """Consecutive rows of a run, by their indexes in it, the last one included."""
-
-    run: Run
-    start: int
-    end: int
+from alexandria_backup.audit.segments import Segment, Stretch, measured, path_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,29 +29,6 @@ class Shape:
     #: The row before a run's first one and the row after its last one, by the run's number.
     before: Mapping[int, str]
     after: Mapping[int, str]
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Segment:
-    """Consecutive rows of a run between two places where something is joined."""
-
-    run: Run
-    #: Indexes in the run, the last one included.
-    start: int
-    end: int
-    first_id: str
-    first_hmac: bytes
-    first_valid: bool
-    last_id: str
-    children: list["_Segment"] = field(default_factory=list)
-    #: Rows on the longest way from its first row on.
-    longest: int = 0
-    position: int | None = None
-
-    @property
-    def rank(self) -> tuple[bool, int, bytes]:
-        """Which of several followers is taken for the chain's own: not by order of arrival."""
-        return self.first_valid, self.longest, self.first_hmac
 
 
 def join(
@@ -91,7 +60,7 @@ class _Joining:
         #: The row in the middle of a run that is followed from outside, and its own follower.
         self._inside: dict[bytes, tuple[Run, int, Record, Record]] = {}
         self._look_inside()
-        self._ends: dict[tuple[int, int], _Segment] = {}
+        self._ends: dict[tuple[int, int], Segment] = {}
         self._heads = {segment.run.number: segment for segment in self._segments()}
 
     def shape(self) -> Shape:
@@ -108,7 +77,7 @@ class _Joining:
         for segment in gone:
             segment.position = self._retired[segment.run.previous or b""] + 1
         roots += gone
-        order = _measured(roots, orphans)
+        order = measured(roots, orphans)
         findings = [
             *self._forks(None, roots),
             *(found for segment in order for found in self._forks(segment, segment.children)),
@@ -122,7 +91,7 @@ class _Joining:
         }
         return Shape(
             whole=bool(roots) and not findings,
-            path=tuple(_path(roots)),
+            path=tuple(path_of(roots)),
             positions=positions,
             findings=tuple(findings),
             before={
@@ -152,22 +121,22 @@ class _Joining:
                     self._inside.setdefault(before.sealed, found)
                 before = record
 
-    def _segments(self) -> Iterator[_Segment]:
+    def _segments(self) -> Iterator[Segment]:
         """Divide the runs where they are followed from outside; yield the first part of each."""
         cuts: dict[int, list[tuple[int, Record, Record]]] = {}
         for run, index, record, successor in self._inside.values():
             cuts.setdefault(run.number, []).append((index, record, successor))
         for run in self._runs:
             start, ident, sealed, valid = 0, run.head_id, run.head, run.head_valid
-            above: _Segment | None = None
-            first: _Segment | None = None
+            above: Segment | None = None
+            first: Segment | None = None
             parts = sorted(cuts.get(run.number, ()), key=lambda cut: cut[0])
             ends: list[tuple[int, str, Record | None]] = [
                 *((index, record.id, follower) for index, record, follower in parts),
                 (run.rows - 1, run.tip_id, None),
             ]
             for end, last_id, follower in ends:
-                segment = _Segment(
+                segment = Segment(
                     run=run,
                     start=start,
                     end=end,
@@ -186,7 +155,7 @@ class _Joining:
             if first is not None:
                 yield first
 
-    def _attach(self, segment: _Segment) -> bool:
+    def _attach(self, segment: Segment) -> bool:
         """Hang a run below the row that it follows; tell whether there is one."""
         previous = segment.run.previous
         if previous is None:
@@ -201,7 +170,7 @@ class _Joining:
         self._ends[run.number, index].children.append(segment)
         return True
 
-    def _forks(self, above: _Segment | None, followers: list[_Segment]) -> Iterator[Finding]:
+    def _forks(self, above: Segment | None, followers: list[Segment]) -> Iterator[Finding]:
         if len(followers) < 2:
             return
         main = max(followers, key=lambda follower: follower.rank)
@@ -217,7 +186,7 @@ class _Joining:
                 code, other, before=above.last_id if above else None, after=None, detail=detail
             )
 
-    def _fork_code(self, main: _Segment, other: _Segment) -> Code:
+    def _fork_code(self, main: Segment, other: Segment) -> Code:
         if other.first_hmac == main.first_hmac:
             return Code.DUPLICATE_LINK
         if self._keyed and main.first_valid and other.first_valid:
@@ -225,7 +194,7 @@ class _Joining:
         return Code.BRANCH
 
     def _orphans(
-        self, roots: list[_Segment], orphans: list[_Segment], order: list[_Segment]
+        self, roots: list[Segment], orphans: list[Segment], order: list[Segment]
     ) -> Iterator[Finding]:
         if not orphans:
             return
@@ -252,7 +221,7 @@ class _Joining:
             before = loose[place - 1][1] if place else None
             yield self._finding(Code.LINK_BROKEN, orphan, before=before, after=None, detail=detail)
 
-    def _loops(self, order: list[_Segment]) -> Iterator[Finding]:
+    def _loops(self, order: list[Segment]) -> Iterator[Finding]:
         if len(order) == len(self._ends):
             return
         reached = {id(segment) for segment in order}
@@ -263,7 +232,7 @@ class _Joining:
         yield self._finding(Code.LINK_BROKEN, first, before=None, after=None, detail=detail)
 
     def _finding(
-        self, code: Code, segment: _Segment, *, before: str | None, after: str | None, detail: str
+        self, code: Code, segment: Segment, *, before: str | None, after: str | None, detail: str
     ) -> Finding:
         return Finding(
             code=code,
@@ -274,30 +243,3 @@ class _Joining:
             after=after,
             detail=detail,
         )
-
-
-def _measured(roots: list[_Segment], orphans: list[_Segment]) -> list[_Segment]:
-    """Return what can be reached, parents first, with positions and lengths filled in."""
-    for root in roots:
-        root.position = root.position or 1
-    order: list[_Segment] = []
-    stack = [*orphans, *roots]
-    while stack:
-        segment = stack.pop()
-        order.append(segment)
-        if segment.position is not None:
-            for child in segment.children:
-                child.position = segment.position + segment.end - segment.start + 1
-        stack.extend(segment.children)
-    for segment in reversed(order):
-        below = max((child.longest for child in segment.children), default=0)
-        segment.longest = below + segment.end - segment.start + 1
-    return order
-
-
-def _path(roots: list[_Segment]) -> Iterator[Stretch]:
-    followers = roots
-    while followers:
-        segment = max(followers, key=lambda follower: follower.rank)
-        yield Stretch(segment.run, segment.start, segment.end)
-        followers = segment.children

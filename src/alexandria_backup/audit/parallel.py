@@ -29,6 +29,7 @@ from alexandria_backup.audit.seen_rows import SeenRows
 from alexandria_backup.errors import AlexandriaError, StatementFailed
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.identifiers import quote_qualified
 from alexandria_backup.postgres.queries import load
 from alexandria_backup.secret import Secret
 
@@ -70,6 +71,10 @@ def walk_table(
     enough. Raises StatementFailed and StorageError, whichever process meets them.
     """
     table = walker.layout.table
+    # Nobody may rewrite or empty it before the last process has begun to read: to a snapshot that
+    # is older than that, the table has no rows at all.
+    source = quote_qualified(table.schema, table.name)
+    session.execute(f"LOCK TABLE {source} IN ACCESS SHARE MODE")
     ranges = _ranges(session, table, processes)
     if len(ranges) < 2:
         for block in live_blocks(session, walker.layout, pages=next(iter(ranges), None)):

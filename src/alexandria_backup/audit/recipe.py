@@ -28,6 +28,7 @@ from typing import Final
 
 from alexandria_backup.audit.encodings import LENGTH_PREFIXED, Encode, encoder
 from alexandria_backup.audit.output import Output
+from alexandria_backup.audit.recipe_choices import GENESIS_TEXT, Genesis, Previous
 from alexandria_backup.audit.timestamps import FORMS, in_form
 from alexandria_backup.errors import SettingsInvalid, UsageError
 
@@ -48,32 +49,6 @@ class Role(StrEnum):
     CREATED_AT = "created_at"
     HMAC = "hmac"
     PREV_HMAC = "prev_hmac"
-
-
-class Previous(StrEnum):
-    """How the previous row's HMAC enters the message."""
-
-    #: Its 32 bytes, behind or before the values.
-    RAW_LAST = "raw-last"
-    RAW_FIRST = "raw-first"
-    #: As the column holds it, behind or before the values.
-    TEXT_LAST = "text-last"
-    TEXT_FIRST = "text-first"
-    #: As one of the fields: `prev_hmac` stands among them.
-    FIELD = "field"
-
-
-class Genesis(StrEnum):
-    """What stands for the previous HMAC in the first row of a chain; else a text of its own."""
-
-    #: 32 zero bytes, which the column may also hold as NULL.
-    ZEROS = "zeros"
-    #: Nothing: the column is NULL or empty, and no byte enters.
-    NOTHING = "nothing"
-
-
-#: Before a genesis that is a text.
-GENESIS_TEXT: Final = "text:"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from typing import Final
 from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.encodings import LENGTH_PREFIXED
 from alexandria_backup.audit.output import Output
-from alexandria_backup.audit.recipe import Genesis, Previous, Recipe, Role
+from alexandria_backup.audit.recipe import Recipe, Role
+from alexandria_backup.audit.recipe_choices import Genesis, Previous
 from alexandria_backup.audit.writer import WRITER_LOCK
 from alexandria_backup.errors import UsageError
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified

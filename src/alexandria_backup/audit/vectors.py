@@ -103,10 +103,11 @@ def try_row(
 ) -> Tried:
     """Compute one row of the table; UsageError where there is none of this id."""
     reader = RowReader(table, recipe)
-    line = next(live_lines(session, table, where=row_named(table, ident), limit=1), None)
-    if line is None:
+    # To its end: a COPY that is left early is cancelled, and an open transaction with it.
+    lines = list(live_lines(session, table, where=row_named(table, ident), limit=1))
+    if not lines:
         raise UsageError(f"`{table}` has no row `{ident}`")
-    row = reader.read(line)
+    row = reader.read(lines[0])
     hasher = None
     if key is not None:
         judge = Judge(recipe, key)

@@ -9,7 +9,8 @@ from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError, mod
 from alexandria_backup.audit.encodings import LENGTH_PREFIXED
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.output import Output
-from alexandria_backup.audit.recipe import Genesis, Previous, Recipe, recipe_named
+from alexandria_backup.audit.recipe import Recipe, recipe_named
+from alexandria_backup.audit.recipe_choices import Genesis, Previous
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import (
