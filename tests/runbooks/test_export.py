@@ -43,9 +43,9 @@ class FullStore(LocalStore):
 class ForgetfulStore(MemoryStore):
     """A store that gives back other bytes than it was given."""
 
-    def read(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         data = self.get(name)
-        return iter([data[:-100] + bytes(100)])
+        return iter([(data[:-100] + bytes(100))[start:]])
 
 
 def exported(

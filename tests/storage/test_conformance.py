@@ -57,6 +57,17 @@ def test_what_was_put_is_got(store: ObjectStore) -> None:
     assert b"".join(store.read("a/b/c")) == b"content"
 
 
+def test_an_object_is_read_from_anywhere(store: ObjectStore) -> None:
+    content = bytes(range(256)) * (9 << 12)
+    store.put_stream("nine", [content])
+    for start in (0, 1, 1 << 20, (8 << 20) + 5, len(content) - 1, len(content), len(content) + 9):
+        chunks = list(store.read("nine", start))
+        assert b"".join(chunks) == content[start:]
+        assert b"" not in chunks
+    store.put("small", b"content")
+    assert b"".join(store.read("small", 3)) == b"tent"
+
+
 def test_put_never_overwrites(store: ObjectStore) -> None:
     store.put("name", b"first")
     with pytest.raises(ObjectExists, match="`"):

@@ -1,8 +1,7 @@
 """Where a bundle is read from: a file, a stream, an object store; sealed with age or not."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -10,7 +9,7 @@ from stat import S_ISREG
 from typing import BinaryIO, Final
 
 from alexandria_backup.errors import BundleDamaged, ObjectMissing, StorageError
-from alexandria_backup.sealing.blocks import TRAILER_BYTES
+from alexandria_backup.sealing.blocks import TRAILER_BYTES, marked_offset
 from alexandria_backup.sealing.encryption import HEADER, Identity, unsealed_chunks
 from alexandria_backup.storage.store import ObjectStore
 
@@ -24,17 +23,20 @@ class BundleSource:
     #: For messages.
     shown: str
     open: Callable[[], Iterator[bytes]]
-    #: The file, where it is one of this machine.
-    path: Path | None = None
     #: Packed bytes, where that is known beforehand.
     size: int | None = None
+    #: Gives the packed bytes from an offset on; None where they come once, and in order.
+    open_at: Callable[[int], Iterator[bytes]] | None = None
     #: Opens what is sealed; called only where something is.
     identities: Callable[[], tuple[Identity, ...]]
 
     @property
     def seekable(self) -> bool:
-        """Whether the manifest can be found from the end: a plain file that is not sealed."""
-        return self.path is not None and not self._is_sealed()
+        """Whether the manifest can be found from the end: where nothing is sealed.
+
+        What age has sealed cannot be opened from its middle.
+        """
+        return self.open_at is not None and not self._is_sealed()
 
     def chunks(self) -> Iterator[bytes]:
         """Give the packed bytes, unsealed where they are sealed."""
@@ -50,28 +52,22 @@ class BundleSource:
         return iter(whole)
 
     def end(self) -> tuple[bytes, int]:
-        """Return the last bytes of a seekable file, enough for a trailer, and its size."""
-        with self._file() as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TRAILER_BYTES))
-            return file.read(), size
+        """Return the last bytes of a seekable bundle, enough for a trailer, and its size."""
+        size = self.size or 0
+        return b"".join(self.chunks_from(max(0, size - TRAILER_BYTES))), size
 
     def chunks_from(self, offset: int) -> Iterator[bytes]:
-        """Give the bytes of a seekable file from `offset` on."""
-        with self._file() as file:
-            file.seek(offset)
-            while chunk := file.read(_CHUNK):
-                yield chunk
-
-    @contextmanager
-    def _file(self) -> Iterator[BinaryIO]:
-        assert self.path is not None  # noqa: S101 - `seekable` was asked
-        with reading(self.shown), self.path.open("rb") as file:
-            yield file
+        """Give the bytes of a seekable bundle from `offset` on."""
+        assert self.open_at is not None  # noqa: S101 - `seekable` was asked
+        return self.open_at(offset)
 
     def _is_sealed(self) -> bool:
-        with self._file() as file:
-            return file.read(len(HEADER)) == HEADER
+        """Look at the end first: what has a trailer is not sealed, and a trailer costs no MiB."""
+        end, _ = self.end()
+        with suppress(BundleDamaged):
+            marked_offset(end)
+            return False
+        return next(self.open(), b"").startswith(HEADER)
 
 
 def file_source(path: Path, identities: Callable[[], tuple[Identity, ...]]) -> BundleSource:
@@ -82,13 +78,14 @@ def file_source(path: Path, identities: Callable[[], tuple[Identity, ...]]) -> B
         if not S_ISREG(status.st_mode):
             raise ObjectMissing(f"`{shown}` is not a file")
 
-    def opened() -> Iterator[bytes]:
+    def opened(offset: int = 0) -> Iterator[bytes]:
         with reading(shown), path.open("rb", buffering=0) as file:
+            file.seek(offset)
             while chunk := file.read(_CHUNK):
                 yield chunk
 
     return BundleSource(
-        shown=shown, open=opened, path=path, size=status.st_size, identities=identities
+        shown=shown, open=opened, size=status.st_size, open_at=opened, identities=identities
     )
 
 
@@ -112,7 +109,11 @@ def object_source(
     if info is None:
         raise ObjectMissing(f"there is no object `{shown}`")
     return BundleSource(
-        shown=shown, open=lambda: store.read(name), size=info.size, identities=identities
+        shown=shown,
+        open=lambda: store.read(name),
+        size=info.size,
+        open_at=lambda offset: store.read(name, offset),
+        identities=identities,
     )
 
 

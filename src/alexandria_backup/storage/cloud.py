@@ -93,7 +93,7 @@ class CloudStore:
         self._check(name, len(data), answer.meta["size"])
         return data
 
-    def read(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
         check_name(name)
         key = self._prefix + name
@@ -101,23 +101,28 @@ class CloudStore:
         with translated(what):
             meta = obstore.head(self._client, key)
         size = meta["size"]
-        for start in range(0, size, _RANGE):
-            end = min(start + _RANGE, size)
-            options: GetOptions = {} if size <= _RANGE else {"range": (start, end)}
+        for position in range(start, size, _RANGE):
+            end = min(position + _RANGE, size)
+            options: GetOptions = {} if end - position == size else {"range": (position, end)}
             if meta["e_tag"] is not None:
                 options["if_match"] = meta["e_tag"]
             with translated(what):
                 try:
                     data = bytes(obstore.get(self._client, key, options=options).bytes())
                 except GenericError as error:
-                    if start or not ignores_ranges(error):
+                    if position > start or not ignores_ranges(error):
                         raise
                     break
-            self._check(name, len(data), end - start)
+            self._check(name, len(data), end - position)
             yield data
         else:
             return
-        yield from self._stream(name, size)
+        # The store gives whole objects only: what comes before is read and dropped.
+        for chunk in self._stream(name, size):
+            wanted = chunk[max(0, start) :]
+            start -= len(chunk)
+            if wanted:
+                yield wanted
 
     def head(self, name: str) -> ObjectInfo | None:
         """See `ObjectStore.head`; a bucket that is missing cannot be told from a missing object."""

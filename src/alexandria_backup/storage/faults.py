@@ -86,10 +86,10 @@ class FaultyStore:
                 raise _error(fault, name)
             return data[: len(data) // 2] if fault and fault.how is How.SHORT else data
 
-    def read(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
         with self._call("read", name) as fault:
-            yield from _cut_short(self._store.read(name), fault, name)
+            yield from _cut_short(self._store.read(name, start), fault, name)
 
     def head(self, name: str) -> ObjectInfo | None:
         """See `ObjectStore.head`."""

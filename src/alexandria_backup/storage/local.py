@@ -62,7 +62,7 @@ class LocalStore:
         """See `ObjectStore.get`."""
         return b"".join(self.read(name))
 
-    def read(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
         path = self._path(name)
         with translated(f"`{path}` could not be read", absent=ObjectMissing):
@@ -70,13 +70,14 @@ class LocalStore:
             size = _regular_size(path)
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            done = 0
+            done = start
+            os.lseek(descriptor, start, os.SEEK_SET)
             while chunk := _read(descriptor, path):
                 done += len(chunk)
                 yield chunk
         finally:
             os.close(descriptor)
-        if done != size:
+        if done != max(size, start):
             raise StorageError(f"`{path}` gave {done} bytes instead of {size}")
 
     def head(self, name: str) -> ObjectInfo | None:

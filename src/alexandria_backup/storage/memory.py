@@ -56,11 +56,11 @@ class MemoryStore:
             raise ObjectMissing(f"`{name}` is not in memory")
         return kept.data
 
-    def read(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
         data = self.get(name)
-        for start in range(0, len(data), _CHUNK):
-            yield data[start : start + _CHUNK]
+        for position in range(start, len(data), _CHUNK):
+            yield data[position : position + _CHUNK]
 
     def head(self, name: str) -> ObjectInfo | None:
         """See `ObjectStore.head`."""

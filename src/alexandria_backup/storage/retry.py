@@ -97,9 +97,9 @@ class RetryingStore:
         """See `ObjectStore.get`."""
         return self._again(lambda: self._store.get(name))
 
-    def read(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         """See `ObjectStore.read`."""
-        chunks, chunk = self._again(lambda: self._begin(name))
+        chunks, chunk = self._again(lambda: self._begin(name, start))
         with self._waiting() as waiting:
             while chunk is not None:
                 with waiting.paused():
@@ -126,8 +126,8 @@ class RetryingStore:
         """See `ObjectStore.free_bytes`."""
         return self._again(self._store.free_bytes)
 
-    def _begin(self, name: str) -> tuple[Iterator[bytes], bytes | None]:
-        chunks = self._store.read(name)
+    def _begin(self, name: str, start: int) -> tuple[Iterator[bytes], bytes | None]:
+        chunks = self._store.read(name, start)
         return chunks, next(chunks, None)
 
     def _again(self, verb: Callable[[], T]) -> T:

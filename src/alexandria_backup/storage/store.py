@@ -68,11 +68,12 @@ class ObjectStore(Protocol):
         """Return a small object whole. Raises `ObjectMissing`."""
         ...
 
-    def read(self, name: str) -> Iterator[bytes]:
-        """Give an object in chunks of at most 8 MiB, in order, none of them empty.
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """Give an object from `start` on in chunks of at most 8 MiB, in order, none of them empty.
 
         Raises `ObjectMissing` before the first chunk, and `StorageError` where the stream ends
-        before the object does: an end without an error is the whole object. Close the iterator to
+        before the object does: an end without an error is the whole object. At or behind its end
+        there is nothing to give. Close the iterator to
         stop early.
         """
         ...
