@@ -255,24 +255,28 @@ def test_each_check_that_fails_is_named_with_what_it_did(drills: Range) -> None:
         mistaken="SELECT true FROM no_such_table",
         writing="CREATE TABLE public.scratch (i int)",
         quoting="SELECT 'a secret'::int = 1",
+        ranging="SELECT '4711471147114711'::int = 1",
     )
     drills.snapshot()
     ended = drills.drill()
     refused(
-        ended, 1, "9 of 10 checks have failed", "`wrong` did not return true",
+        ended, 1, "10 of 11 checks have failed", "`wrong` did not return true",
         "`nothing` returned 0 rows", "`several` returned 3 rows", "`null` did not return true",
         "`number` did not return true", "`empty` did not return true", "`mistaken` was refused",
         "`writing` was refused",
     )  # fmt: skip
     assert "`good`" not in ended.stderr.split("checks have failed")[-1]
     assert "a secret" in ended.stderr
+    assert 'value "4711471147114711" is out of range' in ended.stderr
     # The rows are as recorded: that is no damage, and not drilled either.
     newest = drills.newest()
     assert (newest["status"], newest["problem"]) == ("read back", None)
     assert "`wrong`" in newest["doubt"]
     refused(drills.site.run("snapshot", "list"), 3, "`wrong` did not return true")
     for kept in (drills.site.repository / "results").rglob("*"):
-        assert kept.is_dir() or b"a secret" not in kept.read_bytes()
+        text = "" if kept.is_dir() else kept.read_text(encoding="utf-8")
+        assert "a secret" not in text
+        assert "4711471147114711" not in text
 
 
 def test_a_good_drill_takes_back_a_bad_one(drills: Range) -> None:

@@ -42,8 +42,8 @@ _SAID_OF_THE_SERVER: Final = re.compile(
     r"|server closed the connection|could not connect|connection to server|terminating connection",
     re.IGNORECASE,
 )
-#: As in `invalid input syntax for type integer: "…"`.
-_VALUE: Final = re.compile(r': "(?:[^"]|"")*"')
+#: As in `invalid input syntax for type integer: "…"`, and `value "…" is out of range`.
+_VALUE: Final = re.compile(r'(: |\bvalue )"(?:[^"]|"")*"')
 #: What is told as it is: the snapshot's fault, the operator's will, or a mistake in a setting.
 _TOLD_AS_IT_IS: Final = (SnapshotDamaged, ProofFailed, DrillInconclusive, Interrupted, UsageError)
 
@@ -84,11 +84,12 @@ def inconclusive(error: AlexandriaError) -> DrillInconclusive:
 
 
 def _without_values(message: str) -> str:
-    """Leave out what a server quotes of rows: it puts values behind a colon, and names not.
+    """Leave out the values that a server's message quotes, as far as they can be told from names.
 
-    The result is kept in the open, also where the repository is encrypted.
+    It puts them behind a colon or the word itself. The result is kept in the open, also where the
+    repository is encrypted.
     """
-    return _VALUE.sub(': "…"', message)
+    return _VALUE.sub(r'\1"…"', message)
 
 
 @dataclass(frozen=True, kw_only=True)
