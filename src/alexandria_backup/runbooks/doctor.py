@@ -23,7 +23,7 @@ from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.server import ServerFacts, role_facts, server_facts
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.opened import Repository
-from alexandria_backup.runbooks import prechecks, rights
+from alexandria_backup.runbooks import prechecks, prechecks_space, rights
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.doctor_bundle import BundleCheck, bundle_doubt
 from alexandria_backup.runbooks.servers import Servers
@@ -195,7 +195,7 @@ def _server_space(parts: DoctorParts, servers: Servers, server: ServerFacts) -> 
     size = (facts.size_bytes if facts else None) or 0
     free = parts.server_free_bytes
     if free is None:
-        free = prechecks.measured_free(told) or prechecks.measured_free(server)
+        free = prechecks_space.measured_free(told) or prechecks_space.measured_free(server)
     if free is None:
         yield Finding(
             name="server space",

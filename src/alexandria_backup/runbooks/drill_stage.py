@@ -20,7 +20,12 @@ from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.server import RoleFacts, ServerFacts, role_facts, server_facts
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.runbooks import prechecks, rights
+from alexandria_backup.runbooks import (
+    prechecks,
+    prechecks_extensions,
+    prechecks_space,
+    rights,
+)
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.drill_server import Candidate, DrillServer
 from alexandria_backup.runbooks.drill_verdict import judged
@@ -175,8 +180,8 @@ def _refuse_unfit(
             f"the snapshot is of PostgreSQL {major}, and the server is {server.version}",
             hint="set `[drill] dsn_file` to the DSN of a server of that version",
         )
-    prechecks.refuse_missing_extensions(maintenance, source, server, database=None)
-    free = prechecks.measured_free(server)
+    prechecks_extensions.refuse_missing_extensions(maintenance, source, server, database=None)
+    free = prechecks_space.measured_free(server)
     if free is not None:
         # Only to refuse: what free space nobody knows is no matter of the snapshot.
-        tuple(prechecks.space(server, source, free))
+        tuple(prechecks_space.space(server, source, free))

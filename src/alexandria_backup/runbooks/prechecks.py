@@ -3,47 +3,39 @@
 `doctor` asks the same questions without a restore at hand.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from alexandria_backup.archive.bound_extension import NAME as BOUND
 from alexandria_backup.errors import (
-    ExtensionsMissing,
     LockedByAnotherRun,
     OtherApplication,
     PrecheckRefused,
     RightsMissing,
-    SpaceMissing,
     UsageError,
 )
 from alexandria_backup.postgres.activity import (
     prepared_transactions,
     replication_slots,
 )
-from alexandria_backup.postgres.amcheck import EXTENSION
-from alexandria_backup.postgres.bound_extension import bound_to
-from alexandria_backup.postgres.catalog import available_extensions, unreadable_tables
+from alexandria_backup.postgres.catalog import unreadable_tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import fits, quote_literal
 from alexandria_backup.postgres.names import names_without_text
 from alexandria_backup.postgres.server import (
-    RoleFacts,
     ServerFacts,
     list_databases,
     role_facts,
     server_facts,
 )
 from alexandria_backup.postgres.shadow import read_marker, shadow_name
+from alexandria_backup.runbooks import prechecks_extensions as required
+from alexandria_backup.runbooks import prechecks_space as room
 from alexandria_backup.runbooks import rights
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
 from alexandria_backup.runbooks.step import shell
 
 #: An archive of another application: fewer than this share of its tables exist in the target.
 _SAME_APPLICATION = 0.5
-#: A loaded database is about this many times the size of its archive's raw rows: with indexes.
-_GROWTH = 2.0
 
 
 def refuse_nameless(session: Session, database: str) -> None:
@@ -94,9 +86,9 @@ def for_restore(
         refuse_other_application(source, state.live_tables, request)
         refuse_prepared_transactions(maintenance, state.target)
         rights.refuse_foreign_sessions(maintenance, state.target)
-    refuse_missing_extensions(maintenance, source, server, database=target)
+    required.refuse_missing_extensions(maintenance, source, server, database=target)
     if request.amcheck:
-        refuse_without_amcheck(maintenance, role, source, server)
+        required.refuse_without_amcheck(maintenance, role, source, server)
     if not request.no_owner:
         rights.refuse_unknown_new_owners(maintenance, request.map_owner)
         missing = rights.missing_roles(maintenance, source, state.facts)
@@ -113,7 +105,7 @@ def for_restore(
             older_server(server, source),
             without_data(source),
             missing_tables(source, state.live_tables) if request.to_database is None else (),
-            space(server, source, server_free_bytes, server_reserve_bytes),
+            room.space(server, source, server_free_bytes, server_reserve_bytes),
             lost_slots(maintenance, state.target) if request.to_database is None else (),
             lost_publications(source, state.live_publications),
         )
@@ -207,61 +199,6 @@ def refuse_prepared_transactions(maintenance: Session, target: str) -> None:
         )
 
 
-def refuse_missing_extensions(
-    maintenance: Session, source: Source, server: ServerFacts, *, database: str | None
-) -> None:
-    """The server must have the files of every extension; one is bound to a database's name.
-
-    `database` is what the restored database will be called; None where it goes away again.
-    """
-    if BOUND in source.extensions:
-        _refuse_bound(maintenance, source, database)
-    missing = sorted(set(source.extensions) - set(available_extensions(maintenance)))
-    if missing:
-        names = ", ".join(f"`{name}`" for name in missing)
-        raise ExtensionsMissing(
-            f"the server lacks extensions that `{source.snapshot}` needs: {names}",
-            hint=f"install them for PostgreSQL {server.major}, "
-            f"such as `apt install postgresql-{server.major}-{missing[0]}`",
-        )
-
-
-def _refuse_bound(maintenance: Session, source: Source, database: str | None) -> None:
-    name = bound_to(maintenance)
-    reason = source.bound_objection
-    if database is None or (name is not None and name != database):
-        where = f", which is `{name}` here," if name else ""
-        reason = f"it works in one database of the server only{where} and can be in no other"
-    elif name is None:
-        reason = "the server has not loaded its library, and it works in one database only"
-    elif not role_facts(maintenance).superuser:
-        reason = "only a superuser can create it"
-    if reason is not None:
-        raise PrecheckRefused(
-            f"`{source.snapshot}` has extension `{BOUND}`, and {reason}",
-            hint=f"pg_dump --exclude-extension={BOUND} …   # with pg_dump 17 or newer",
-        )
-
-
-def refuse_without_amcheck(
-    maintenance: Session, role: RoleFacts, source: Source, server: ServerFacts
-) -> None:
-    """The server must have the extension, and the role must be able to use it."""
-    if EXTENSION not in available_extensions(maintenance):
-        raise ExtensionsMissing(
-            f"the server lacks extension `{EXTENSION}`, which `--amcheck` needs",
-            hint=f"install PostgreSQL's contrib modules, such as postgresql{server.major}-contrib, "
-            "or leave out `--amcheck`",
-        )
-    if not role.superuser:
-        there = "use" if EXTENSION in source.extensions else "create"
-        raise RightsMissing(
-            f"role `{role.name}` may not {there} extension `{EXTENSION}`, which `--amcheck` needs",
-            hint="set `[database] admin_dsn_file` to the DSN of a superuser, "
-            "or leave out `--amcheck`",
-        )
-
-
 def older_server(server: ServerFacts, source: Source) -> Iterator[str]:
     """Warn where the snapshot comes from a newer major version than the server's."""
     digits = source.server_version.partition(".")[0]
@@ -280,39 +217,6 @@ def without_data(source: Source) -> Iterator[str]:
             f"the archive has no data for {len(source.without_data)} of its tables, such as "
             f"`{first}`: they will be empty"
         )
-
-
-def space(
-    server: ServerFacts, source: Source, configured: int | None, reserve: int = 0
-) -> Iterator[str]:
-    """Refuse where the server's disk has no room for the shadow; warn where nobody knows.
-
-    `reserve` is what must stay free beside it.
-    """
-    needed = int(source.raw_bytes * _GROWTH)
-    free = configured if configured is not None else measured_free(server)
-    if free is None:
-        yield (
-            f"free space on the server is not known; about {needed:,} bytes are needed "
-            "(set `[database] server_free_space`)"
-        )
-    elif free < needed + reserve:
-        stays = f", and {reserve:,} must stay free" if reserve else ""
-        raise SpaceMissing(
-            f"the server has {free:,} bytes free and the restore needs about {needed:,}{stays}",
-            hint="free space on the server; the live database stays beside the restored one",
-        )
-
-
-def measured_free(server: ServerFacts) -> int | None:
-    """Return the bytes free under the server's data folder, where it is on this machine."""
-    if not server.local or server.data_directory is None:
-        return None
-    folder = Path(server.data_directory)
-    try:
-        return shutil.disk_usage(folder).free if folder.is_dir() else None
-    except OSError:
-        return None
 
 
 def lost_slots(maintenance: Session, target: str) -> Iterator[str]:
