@@ -1,5 +1,8 @@
 """Several processes read one table: what comes out is what one process finds, seams included."""
 
+import multiprocessing
+import os
+import signal
 from typing import Any, Final
 
 import pytest
@@ -7,11 +10,14 @@ import pytest
 from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.finding import Code
 from alexandria_backup.audit.key import AuditKey
+from alexandria_backup.audit.live_rows import PageRange, live_blocks
 from alexandria_backup.audit.parallel import walk_table
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import AuditReport, Status
+from alexandria_backup.audit.rows import Layout
 from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
 from alexandria_backup.errors import StatementFailed
+from alexandria_backup.postgres.connect import Session
 
 KEY: Final = bytes(range(32))
 ROWS: Final = 600
@@ -56,6 +62,26 @@ def test_an_attack_is_found_wherever_the_ranges_meet(long: Chain) -> None:
 
 def test_without_a_key_the_others_need_none(long: Chain) -> None:
     assert walked(long, 2).status is Status.LINKS_ONLY
+
+
+def test_ctrl_c_is_heard_by_whoever_has_started_the_others_and_by_none_of_them(
+    long: Chain, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hit: list[int] = []
+
+    def interrupted(session: Session, layout: Layout, *, pages: PageRange) -> Any:
+        # They have just been started, and import.
+        for process in multiprocessing.active_children():
+            os.kill(process.pid or 0, signal.SIGINT)
+            hit.append(process.pid or 0)
+        return live_blocks(session, layout, pages=pages)
+
+    monkeypatch.setattr("alexandria_backup.audit.parallel.live_blocks", interrupted)
+    report = walked(long, 3, AuditKey.of(KEY))
+    assert len(hit) == 2
+    assert (report.status, report.rows) == (Status.INTACT, ROWS)
+    assert capfd.readouterr().err == ""
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_what_a_process_meets_comes_through(long: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -126,7 +127,8 @@ def _started(shares: list[_Share]) -> Iterator[list[Connection]]:
         for share in shares:
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(target=_work, args=(theirs,), daemon=True)
-            process.start()
+            with _interrupts_held():
+                process.start()
             theirs.close()
             started.append((process, ours))
             ours.send(share)
@@ -136,6 +138,18 @@ def _started(shares: list[_Share]) -> Iterator[list[Connection]]:
             pipe.close()
             process.terminate()
             process.join()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let what is started here never hear Ctrl-C, not even while it imports; we do afterwards."""
+    # Starting the tracker would let interrupts in again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _received(pipe: Connection) -> _Seen:
@@ -155,8 +169,6 @@ def _received(pipe: Connection) -> _Seen:
 
 def _work(pipe: Connection) -> None:
     """Read one share of the table: what the other processes run."""
-    # Ctrl-C is for the process that was started; it ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     share = pipe.recv()
     try:
         answer: _Seen | AlexandriaError = _share_seen(share)
