@@ -12,9 +12,9 @@ from store_places import Moto, Place
 from stumbling_s3 import SILENCE_S, Stumble, StumblingS3
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.storage import open_retrying
 from alexandria_backup.storage.locate import CloudOptions, open_store
 from alexandria_backup.storage.retry import Patience
-from alexandria_backup.wiring import stores
 
 #: As in production, but with little patience; a slow machine must not look like a silent server.
 QUICK = CloudOptions(allow_http=True, retries=1)
@@ -85,7 +85,7 @@ def cloud(
     # What is not in a section must stand before all that are.
     site.config.write_text(config.replace(SETTINGS, "") + SETTINGS)
     cloud = Cloud(site=site, server=server, place=s3_place)
-    monkeypatch.setattr(stores, "open_store", lambda url: open_store(url, cloud.options))
+    monkeypatch.setattr(open_retrying, "open_store", lambda url: open_store(url, cloud.options))
     monkeypatch.setattr(Patience, "pauses", lambda _: iter([0.0] * 3))
     keep_in_frames(site, pages=64)
     cloud.snapshot()

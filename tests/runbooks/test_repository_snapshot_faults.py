@@ -26,12 +26,11 @@ from site_support import Site
 from small_disks import SmallDisk
 from wire_support import Statement, wired
 
-from alexandria_backup.errors import StorageError, StoreUnreachable
+from alexandria_backup.errors import StorageError, StoreDenied, StoreUnreachable
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.storage import locate
+from alexandria_backup.storage import locate, open_retrying
 from alexandria_backup.storage.faults import Fault, FaultyStore, How, Verb
 from alexandria_backup.storage.retry import Patience
-from alexandria_backup.wiring import stores
 
 
 @pytest.fixture
@@ -233,13 +232,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def failing(fault: Fault) -> Iterator[None]:
     """Let every store that the program opens have a fault, below what tries again."""
     opened: list[FaultyStore] = []
+    open_store = locate.open_store
 
     def open_faulty(*given: Any) -> FaultyStore:
-        opened.append(FaultyStore(locate.open_store(*given), [fault]))
+        opened.append(FaultyStore(open_store(*given), [fault]))
         return opened[-1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stores, "open_store", open_faulty)
+        patch.setattr(open_retrying, "open_store", open_faulty)
         yield
     struck = [store for store in opened if store.calls[fault.verb] >= max(fault.call, 1)]
     assert struck, "the fault never came"
@@ -288,6 +288,21 @@ def test_answers_that_are_cut_short_are_not_believed(saver: Site, verb: Verb) ->
     with failing(Fault(verb=verb, how=How.SHORT, call=0)):
         saver.run("snapshot", "create")
     assert_whole(saver, before)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("error", [StoreDenied, StorageError])
+@pytest.mark.parametrize(("damaged", "code"), [(False, 3), (True, 20)])
+def test_a_result_that_cannot_be_kept_hides_nothing(
+    saver: Site, error: type[StorageError], damaged: bool, code: int
+) -> None:
+    if damaged:
+        objects = [path for path in (saver.repository / "objects").rglob("*") if path.is_file()]
+        max(objects, key=lambda path: path.stat().st_size).unlink()
+    with failing(Fault(verb="put", how=How.BEFORE, call=2, error=error)):
+        verified = saver.run("snapshot", "verify", "--deep", "latest")
+    assert verified.returncode == code, verified.stderr
+    assert "the result is not kept" in verified.stderr
 
 
 # ── a file system that is full ───────────────────────────────────────────────────────────────────

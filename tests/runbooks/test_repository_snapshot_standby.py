@@ -63,7 +63,7 @@ def test_nothing_is_taken_over_between_a_primary_and_its_standby(
     assert first["objection"] == "the server is on another timeline, or a standby"
     assert first["frames_taken"] == 0
     # What is read again is the same, and so is stored already, but for the primary's marker.
-    assert first["new_bytes"] < 1000
+    assert first["new_frame_bytes"] < 1000
     assert taken(standby)["frames_taken"] == 0
     change(primary)
     # The snapshots of the standby have no marker: the primary's own goes on being the reference.

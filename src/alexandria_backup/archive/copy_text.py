@@ -36,8 +36,12 @@ def batches(chunks: Iterable[bytes], *, terminated: bool = True) -> Iterator[lis
         if b"\n" not in chunk:
             open_row.append(chunk)
             continue
-        open_row.append(chunk)
-        lines = b"".join(open_row).split(b"\n")
+        lines = chunk.split(b"\n")
+        if open_row:
+            # The chunk is split first, so that of a row of hundreds of megabytes there are two
+            # copies for a moment, and never three.
+            open_row.append(lines[0])
+            lines[0] = b"".join(open_row)
         rest = lines.pop()
         open_row = [rest] if rest else []
         if _TERMINATOR in lines:

@@ -109,7 +109,8 @@ def _copied_text(summary: RunSummary[RunState], state: RepositorySnapshotState) 
         f"holds     {state.tables} tables, {state.rows:,} rows in {amount(state.bytes, 'bytes')}",
         f"read      {state.frames_read:,} frames, {amount(state.read_bytes, 'bytes')} of text; "
         f"{state.frames_taken:,} {compared}",
-        f"new       {amount(state.new_bytes, 'bytes')} for these frames",
+        f"new       {amount(state.new_bytes, 'bytes')}, "
+        f"{amount(state.new_frame_bytes, 'bytes')} of it for these frames",
         f"audit     {state.chain.summary if state.chain else 'no audit chain found'}",
         f"ledger    {state.head or 'has no entry of it'}",
     ]

@@ -60,7 +60,11 @@ def _examine(invocation: Invocation, wiring: Wiring, snapshot: str) -> None:
     lines += [f"{object_name(one.object)} {one.problem}" for one in examined.bad]
     invocation.renderer.result(examined, "\n".join(lines))
     if not examined.recorded:
-        invocation.emit(Warned(message="the result is not kept: this machine has no signing key"))
+        invocation.emit(
+            Warned(
+                message="the result is not kept: this machine has no signing key, or may not write"
+            )
+        )
     if examined.bad:
         raise SnapshotDamaged(
             f"`{examined.snapshot}` lacks {len(examined.bad)} objects, such as "

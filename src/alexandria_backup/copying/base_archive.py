@@ -33,6 +33,8 @@ class BaseArchive:
 
     read: ReadArchive
     parts: tuple[StoredPart, ...]
+    #: Stored bytes that were not there before.
+    new_bytes: int
 
 
 def base_archive_options(
@@ -85,11 +87,12 @@ def dump_base_archive(
     store failed.
     """
     parts: list[StoredPart] = []
+    before = shelf.stored_bytes
     with dump(tools, dsn, options) as process:
         started(process)
         chunks = counted(process.chunks, work="base archive", total=None, emit=emit)
         read = read_chunks(_stored(chunks, shelf, parts), watch=watch)
-    return BaseArchive(read=read, parts=tuple(parts))
+    return BaseArchive(read=read, parts=tuple(parts), new_bytes=shelf.stored_bytes - before)
 
 
 def dump_role_statements(

@@ -24,6 +24,7 @@ from alexandria_backup.copying.archive_source import (
 )
 from alexandria_backup.copying.part_queue import PartReaders
 from alexandria_backup.errors import SnapshotDamaged
+from alexandria_backup.repository.keyed_digests import may_be_same
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
     ArchivePart,
@@ -53,6 +54,8 @@ class SnapshotArchive:
     open_shelf: Callable[[], ObjectShelf]
     #: Who can open the parts, besides this process itself.
     identities: tuple[Identity, ...] = field(default=(), repr=False)
+    #: What keyed digests can be compared under; None where this machine has no key.
+    digest_key: bytes | None = field(default=None, repr=False)
     #: That read parts at once.
     threads: int = 4
 
@@ -63,6 +66,7 @@ class SnapshotArchive:
         *,
         open_shelf: Callable[[], ObjectShelf],
         identities: tuple[Identity, ...] = (),
+        digest_key: bytes | None = None,
     ) -> "SnapshotArchive":
         """Return the archive that a manifest describes."""
         return cls(
@@ -71,6 +75,7 @@ class SnapshotArchive:
             tables=manifest.tables,
             open_shelf=open_shelf,
             identities=identities,
+            digest_key=digest_key,
         )
 
     @property
@@ -144,7 +149,7 @@ class SnapshotArchive:
     def _base(self, readers: PartReaders) -> Iterator[bytes]:
         tee = Sha256Tee(opened.raw for _, opened in readers.in_order(self.archive.parts))
         yield from tee
-        if tee.hexdigest() != self.archive.sha256:
+        if not may_be_same(self.archive.sha256, tee.hexdigest(), self.digest_key):
             raise SnapshotDamaged(f"the parts of the base archive of `{self.name}` do not make it")
 
     def _framed(self) -> list["_Table"]:

@@ -21,6 +21,7 @@ from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.partials import Partial, found_partials
 from alexandria_backup.repository.rehashing import rehash
 from alexandria_backup.repository.results import Result
+from alexandria_backup.repository.run_journals import journal_findings
 from alexandria_backup.repository.snapshots import how_it_went
 from alexandria_backup.storage.store import ObjectInfo
 
@@ -53,6 +54,7 @@ def check(repository: Repository, *, now: datetime, deep: bool, emit: Emit) -> C
         *_documents(seen),
         *_tombstones(repository),
         *_old(seen, now),
+        *journal_findings(repository.store, seen.infos, now),
     ]
     read = 0
     if deep:

@@ -1,7 +1,7 @@
 """A snapshot as a listing has it, of a folder of files and of a repository alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -12,6 +12,10 @@ from alexandria_backup.repository.results import Examination, Result
 
 #: What is known of a snapshot that nobody has read since it was stored.
 STORED = "stored"
+
+
+#: As `Repository.digest_key` has it; an entry has `bytes` of its own.
+DigestKey = bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +38,8 @@ class SnapshotEntry:
     examined: str
     #: SHA-256 of the manifest's document; None where there is none.
     document: str | None = None
+    #: What keyed digests in the manifest can be compared under; None where this machine has no key.
+    digest_key: DigestKey | None = field(default=None, repr=False)
     #: What examinations of it have found, as far as that can be believed, oldest first.
     results: tuple[Result, ...] = ()
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from alexandria_backup.errors import SnapshotDamaged, WrongKey
+from alexandria_backup.errors import SnapshotDamaged, StoreDenied, WrongKey
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.manifest import Manifest
@@ -78,7 +78,7 @@ def record(
     problem: str | None = None,
     details: dict[str, str] | None = None,
 ) -> bool:
-    """Sign and keep what an examination found; False where this machine has no key to sign with.
+    """Sign and keep what an examination found; False where this machine can only read.
 
     Also for `verify --deep` and for drills: `bad` are the objects that were missing or damaged, and
     `problem` is what was wrong otherwise. It was good where there is neither.
@@ -97,7 +97,7 @@ def record(
             bad_objects=[one.object for one in bad],
             details=details,
         )
-    except WrongKey:
+    except (WrongKey, StoreDenied):
         return False
     return True
 

@@ -81,8 +81,8 @@ class ArchivePart(Part):
     name: PlainName | None
     #: Of the file, or else of what the parts hold, joined.
     bytes: Count
-    #: Of the file, or else of what the parts hold, joined.
-    sha256: Sha256Hex
+    #: Of the file, or else of what the parts hold, joined: that is keyed, see `keyed_digests`.
+    sha256: Annotated[str, Field(pattern=r"^(blake3:)?[0-9a-f]{64}$")]
     #: `none`, `gzip`, `lz4` or `zstd`: of the bodies inside.
     compression: str
     #: PostgreSQL's name of the encoding of text and data.
@@ -194,8 +194,8 @@ class TablePart(Part):
     columns: tuple[str, ...]
     #: None where the archive's form does not let them be counted.
     rows: Count | None
-    #: Order-independent digest of the rows as COPY text: `rows:hex`; None for a framed table,
-    #: whose parts carry digests of their own.
+    #: Order-independent digest of the rows as COPY text: `rows:hex`, and in a repository keyed; see
+    #: `keyed_digests`. None for a framed table, whose parts carry digests of their own.
     digest: str | None
     #: None where the rows are in the base archive.
     framed: FramedPart | None = None

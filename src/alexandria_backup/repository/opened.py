@@ -75,6 +75,7 @@ class Repository:
             trusted=self.trusted,
             ledger=self.ledger,
             results=self.results,
+            digest_key=self.digest_key,
         )
 
     @property

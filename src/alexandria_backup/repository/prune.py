@@ -23,22 +23,16 @@ from typing import Final
 
 from alexandria_backup.errors import LockedByAnotherRun, StorageError, UsageError
 from alexandria_backup.events import Emit, Progress
-from alexandria_backup.repository.layout import (
-    manifest_name,
-    new_run_id,
-    object_name,
-    tombstone_name,
-)
+from alexandria_backup.repository.layout import new_run_id, object_name, tombstone_name
 from alexandria_backup.repository.leases import Held, Lease, Purpose, all_leases, held, refuse_while
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.prune_plan import PrunePlan, look, plan
-from alexandria_backup.repository.removal import conclude, conclude_abandoned, record_prune
+from alexandria_backup.repository.removal import conclude_abandoned
 from alexandria_backup.repository.reserve import room_to_remove
 from alexandria_backup.repository.retention import KeepRules, judge
+from alexandria_backup.repository.sweep import Decided, Sweep
 from alexandria_backup.repository.tombstones import FORM, Doomed, StandingTombstone, Tombstone
 
-#: Seconds after which a sweep looks again whether its tombstone stands: the machine may have slept.
-_LOOK_AGAIN_S: Final = 30.0
 #: Seconds between two looks at the store's clock while the grace passes.
 _TICK_S: Final = 10.0
 
@@ -57,15 +51,6 @@ class Pruned:
     spared: tuple[str, ...]
     #: Of the ledger; None where nothing was removed.
     head: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Decided:
-    """What of a tombstone really goes, after the second look."""
-
-    spared: tuple[str, ...]
-    snapshots: tuple[Doomed, ...]
-    objects: tuple[str, ...]
 
 
 def dry_run(repository: Repository, rules: KeepRules) -> PrunePlan:
@@ -112,7 +97,7 @@ def prune(
         except BaseException:
             repository.store.delete(standing.name)
             raise
-        sweep = _Sweep(repository, lease, planned, standing)
+        sweep = Sweep(repository, lease, planned, standing)
         head = sweep.carry_out(decided, emit)
         return Pruned(
             plan=planned,
@@ -184,7 +169,7 @@ def _second_look(
     rules: KeepRules,
     planned: PrunePlan,
     standing: StandingTombstone,
-) -> _Decided:
+) -> Decided:
     """List everything again, and decide what of the tombstone may really go.
 
     The rules are asked again: the snapshot that was the last good one may be so no longer.
@@ -207,76 +192,4 @@ def _second_look(
         if digest not in needed and object_name(digest) in seen.present
     )
     spared = tuple(d.snapshot for d in doomed if d not in going)
-    return _Decided(spared=spared, snapshots=going, objects=objects)
-
-
-class _Sweep:
-    """The sweep itself, and what it has removed so far."""
-
-    def __init__(
-        self,
-        repository: Repository,
-        lease: Lease,
-        planned: PrunePlan,
-        standing: StandingTombstone,
-    ) -> None:
-        self._repository = repository
-        self._lease = lease
-        self._planned = planned
-        self._standing = standing
-        self._looked = time.time()
-        self.snapshots: dict[str, str] = {}
-        self.objects = 0
-        self.bytes = 0
-
-    def carry_out(self, decided: _Decided, emit: Emit) -> str | None:
-        """Remove it, and return the head; also after an error, what is gone is written down."""
-        head: str | None = None
-        try:
-            self._remove(decided, emit)
-        finally:
-            if self.snapshots or self.objects:
-                details = {"objects": str(self.objects), "bytes": str(self.bytes)}
-                run = self._standing.tombstone.run
-                head = record_prune(self._repository, run, self.snapshots, details)
-            conclude(self._repository, self._standing.name, self._standing.tombstone)
-        return head
-
-    def _remove(self, decided: _Decided, emit: Emit) -> None:
-        store = self._repository.store
-        for one in decided.snapshots:
-            self._look_again()
-            store.delete(manifest_name(one.snapshot))
-            self.snapshots[one.snapshot] = one.reason
-            self._forget_good_results(one.snapshot)
-        for name in self._planned.leftovers:
-            store.delete(name)
-        for number, digest in enumerate(decided.objects, start=1):
-            self._look_again()
-            store.delete(object_name(digest))
-            self.objects += 1
-            self.bytes += self._planned.objects[digest]
-            emit(Progress(work="sweep", done=number, total=len(decided.objects), unit="objects"))
-
-    def _forget_good_results(self, snapshot: str) -> None:
-        """Remove the good results of a snapshot that is gone; bad ones count for others, too."""
-        for found in self._repository.results.about(snapshot):
-            if found.document is not None and found.document.good:
-                self._repository.store.delete(found.name)
-
-    def _look_again(self) -> None:
-        """Raise LockedByAnotherRun where this prune was concluded by somebody else meanwhile.
-
-        A machine that has slept must not go on blindly. The clock is the one on the wall, which
-        alone goes on while a machine sleeps.
-        """
-        if abs(time.time() - self._looked) < _LOOK_AGAIN_S:
-            return
-        leases = all_leases(self._repository.store, self._lease)
-        if self._repository.store.head(self._standing.name) is None:
-            raise LockedByAnotherRun(
-                f"`{self._standing.tombstone.run}` was concluded by another run while it slept",
-                hint="alexandria snapshot prune",
-            )
-        refuse_while(leases, Purpose.WRITE)
-        self._looked = time.time()
+    return Decided(spared=spared, snapshots=going, objects=objects)

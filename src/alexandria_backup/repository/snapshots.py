@@ -6,7 +6,7 @@ wrong makes it `damaged` until one that does as much finds it good.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 
@@ -48,6 +48,8 @@ class RepositorySnapshots:
     trusted: tuple[TrustedKey, ...]
     ledger: Ledger
     results: Results
+    #: Of raw digests; None on a machine that cannot compare them.
+    digest_key: bytes | None = field(repr=False)
 
     def all(self) -> tuple[SnapshotEntry, ...]:
         """Return every snapshot, oldest first; what is wrong with one stands in its entry.
@@ -141,6 +143,7 @@ class RepositorySnapshots:
             stored=info.modified,
             examined=examined,
             document=document,
+            digest_key=self.digest_key,
             results=about,
         )
 

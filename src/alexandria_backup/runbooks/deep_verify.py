@@ -8,7 +8,7 @@ them anew.
 from dataclasses import replace
 
 from alexandria_backup.copying.archive_source import ArchiveSource
-from alexandria_backup.errors import SnapshotDamaged
+from alexandria_backup.errors import SnapshotDamaged, StorageError
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.examining import Bad, record
@@ -28,8 +28,8 @@ def verify_deep(
 ) -> Verdict:
     """Read a snapshot to its end, as `verify_snapshot` does, and keep the result.
 
-    Raises SnapshotDamaged, once that is kept; a machine without the signing key keeps nothing, and
-    says so.
+    Raises SnapshotDamaged, once that is kept; a machine without the signing key, or without the
+    right to write, keeps nothing, and says so.
     """
     # What an earlier examination found wrong is no reason not to look again.
     afresh = replace(entry, problem=None)
@@ -53,11 +53,18 @@ def _keep(
     problem: str | None = None,
     details: dict[str, str] | None = None,
 ) -> None:
-    kept = record(repository, entry, Examination.READ_BACK, bad, problem=problem, details=details)
+    """Keep it, or tell why not: what was found must not be hidden by that."""
+    try:
+        kept = record(
+            repository, entry, Examination.READ_BACK, bad, problem=problem, details=details
+        )
+    except StorageError as error:
+        emit(Warned(message=f"the result is not kept: {error.message}", hint=error.hint))
+        return
     if not kept:
         emit(
             Warned(
-                message="the result is not kept: this machine has no signing key",
-                hint="set `signing.key_file`",
+                message="the result is not kept: this machine has no signing key, or may not write",
+                hint="set `signing.key_file`, and give the right to write to `results/`",
             )
         )

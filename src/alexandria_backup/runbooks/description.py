@@ -20,6 +20,7 @@ from alexandria_backup.postgres.database import (
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.shadow import Marker
 from alexandria_backup.postgres.startup import RENDERING
+from alexandria_backup.repository.keyed_digests import keyed_manifest
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
     ArchivePart,
@@ -75,10 +76,14 @@ def describe_copied(
     copied: CopiedDatabase,
     role_statements: tuple[StoredPart, ...],
     report: AuditReport | None,
+    digest_key: bytes,
 ) -> Manifest:
-    """Return the manifest of a database that was copied out into a repository."""
+    """Return the manifest of a database that was copied out into a repository.
+
+    Digests in it are made under `digest_key`.
+    """
     base = copied.base
-    return _described(
+    described = _described(
         session,
         occasion,
         read=base.read,
@@ -90,6 +95,7 @@ def describe_copied(
         role_statements=role_statements,
         origin=copied.origin,
     )
+    return keyed_manifest(described, digest_key)
 
 
 def _described(

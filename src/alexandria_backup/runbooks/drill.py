@@ -73,7 +73,7 @@ class Find(ReadingStep):
         if entry.manifest is None:
             stage.emit(Warned(message=f"`{entry.id}` has no manifest: nobody says what it holds"))
         else:
-            compare_with_manifest(entry.manifest, read)
+            compare_with_manifest(entry, read)
         state = state.model_copy(update={"source": source})
         _compare_chain(stage, state)
         for kind, found in (

@@ -158,6 +158,5 @@ class _Told:
 def _read_back(request: ExportRequest, emit: Emit) -> ReadArchive:
     written = StoredFile(store=request.store, name=request.name)
     read = read_archive(written, watch=lambda _: None, emit=emit)
-    if request.entry.manifest is not None:
-        compare_with_manifest(request.entry.manifest, read)
+    compare_with_manifest(request.entry, read)
     return read

@@ -95,6 +95,7 @@ class RepositoryPlace:
             manifest,
             open_shelf=self.open_shelf,
             identities=self.repository.keys.identities,
+            digest_key=self.repository.digest_key,
         )
         return Leased(archive=archive, repository=self.repository)
 

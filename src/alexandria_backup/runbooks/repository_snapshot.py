@@ -219,6 +219,7 @@ class CopyOut:
                 copied=copied,
                 role_statements=roles,
                 report=harvest.report,
+                digest_key=parts.repository.sealing.digest_key,
             )
         return manifest, copied
 
@@ -272,7 +273,8 @@ def _told(
             "tables": len(manifest.tables),
             "rows": manifest.rows,
             "read_bytes": copied.read_bytes,
-            "new_bytes": copied.new_bytes,
+            "new_frame_bytes": copied.new_bytes,
+            "new_bytes": copied.new_bytes + copied.base.new_bytes,
             "bytes": stored_bytes(manifest),
             "frames_read": read,
             "frames_taken": len(frames) - read,

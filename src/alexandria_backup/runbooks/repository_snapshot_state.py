@@ -28,9 +28,10 @@ class RepositorySnapshotState(RunState):
     objection: str | None = None
     tables: int = 0
     rows: int = 0
-    #: COPY text of frames that was read, and bytes that had to be stored for it. The base archive
-    #: is in neither: it is dumped each time.
+    #: COPY text of frames that was read, and bytes that had to be stored for it.
     read_bytes: int = 0
+    new_frame_bytes: int = 0
+    #: The same with the base archive, which is dumped each time.
     new_bytes: int = 0
     #: Of all objects that the snapshot needs.
     bytes: int = 0

@@ -8,7 +8,7 @@ from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.events import Emit
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.keyed_digests import may_be_same
 from alexandria_backup.repository.manifest_parts import TablePart
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 
@@ -49,7 +49,7 @@ def verify_snapshot(
         not_verified.append(f"`{entry.id}` has no manifest: nobody says what it should hold")
     else:
         vouch_for(entry, read)
-        compare_with_manifest(entry.manifest, read)
+        compare_with_manifest(entry, read)
     return Verdict(
         snapshot=entry.id,
         verdict="as recorded" if entry.manifest else "whole, and no manifest to compare with",
@@ -79,17 +79,20 @@ def vouch_for(entry: SnapshotEntry, read: ReadArchive) -> None:
         )
 
 
-def compare_with_manifest(manifest: Manifest, read: ReadArchive) -> None:
-    """Raise SnapshotDamaged where an archive holds other rows than a manifest says.
+def compare_with_manifest(entry: SnapshotEntry, read: ReadArchive) -> None:
+    """Raise SnapshotDamaged where an archive holds other rows than its manifest, if any, says.
 
     The same bytes must mean the same rows to this version, too.
     """
+    manifest = entry.manifest
+    if manifest is None:
+        return
     recorded = {(t.schema_name, t.name): t for t in manifest.tables}
     found = {(t.schema, t.name): t for t in read.expected_tables()}
     differ = [
         name
         for name in recorded.keys() | found.keys()
-        if not _same(recorded.get(name), found.get(name))
+        if not _same(recorded.get(name), found.get(name), entry.digest_key)
     ]
     if differ:
         schema, name = min(differ)
@@ -100,10 +103,10 @@ def compare_with_manifest(manifest: Manifest, read: ReadArchive) -> None:
         )
 
 
-def _same(recorded: TablePart | None, found: ExpectedTable | None) -> bool:
+def _same(recorded: TablePart | None, found: ExpectedTable | None, key: bytes | None) -> bool:
     if recorded is None or found is None:
         return False
     # The parts of a framed table have digests of their own.
     return recorded.rows == found.rows and (
-        recorded.digest == found.digest or recorded.framed is not None
+        recorded.framed is not None or may_be_same(recorded.digest, found.digest, key)
     )
