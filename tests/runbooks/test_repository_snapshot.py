@@ -4,18 +4,15 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from oracle_support import Good, brought_back, keep_in_frames
-from repository_snapshot_support import DURABLE, NewSite, results, snapshots, taken
+from repository_snapshot_support import DURABLE, NewSite, results, running, snapshots, taken
 from site_support import Site
 
 from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
@@ -174,24 +171,6 @@ def test_an_object_damaged_at_rest_is_found_by_reading_it_again(saver: Site) -> 
 
 
 # ── what it survives ─────────────────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def running(site: Site, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the program; it is gone with the block, and what it started, too."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "alexandria_backup", "--config", str(site.config), *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=site.folder,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def fill(site: Site, rows: int = 60_000) -> None:

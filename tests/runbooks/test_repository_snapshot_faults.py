@@ -1,5 +1,6 @@
 """What goes wrong around a `snapshot create` into a repository, from the database's side first."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from repository_snapshot_support import (
     change,
     created_during,
     lose_mail,
+    running,
     snapshots,
 )
 from site_support import Site
@@ -217,6 +219,29 @@ _NO_LIMITS = " ".join(
     f"-c {name}=0"
     for name in ("statement_timeout", "lock_timeout", "idle_session_timeout", "transaction_timeout")
 )
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_heard_while_the_server_is_silent(saver: Site, how: signal.Signals) -> None:
+    before = snapshots(saver)
+    change(saver)
+    silent, over = threading.Event(), threading.Event()
+
+    def fall_silent(statement: Statement) -> None:
+        if AT_FIRST_ROWS in statement.text:
+            silent.set()
+            assert over.wait(120)
+
+    with wired(saver) as wire, running(saver, "snapshot", "create") as process:
+        wire.before = fall_silent
+        try:
+            assert silent.wait(60)
+            process.send_signal(how)
+            assert process.wait(60) == 130
+        finally:
+            over.set()
+    assert not list((saver.repository / "leases").rglob("*-*"))
+    assert_whole(saver, before)
 
 
 # ── stores that fail ─────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,10 @@
 """Sites whose snapshots go into a repository, and what every such snapshot is asked about."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,24 @@ def created_during(site: Site, moment: str, act: Callable[[], object]) -> Ended:
         ended = site.run("snapshot", "create")
     assert acted, (wire.statements, ended)
     return ended
+
+
+@contextmanager
+def running(site: Site, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the program; it is gone with the block, and what it started, too."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alexandria_backup", "--config", str(site.config), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=site.folder,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 # ── afterwards ───────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.util import Finalize
 from typing import Final
@@ -110,6 +111,10 @@ class Worker:
             self._session.close()
             raise
 
+    def cut(self) -> None:
+        """Let whoever waits for the server in this worker's thread wait no longer."""
+        self._session.cut()
+
     def close(self) -> None:
         """End the session, and with it the transaction."""
         self._session.close()
@@ -168,6 +173,11 @@ def thread_workers(setup: WorkerSetup, number: int) -> Iterator[Executor]:
     executor = ThreadPoolExecutor(number, "copy-out", initializer=_begin, initargs=(setup, opened))
     try:
         yield executor
+    except BaseException:
+        # What is under way is not wanted any more, and a silent server would hold it up for ever.
+        for worker in opened:
+            worker.cut()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
         for worker in opened:
@@ -179,11 +189,20 @@ def process_workers(setup: WorkerSetup, number: int) -> Iterator[Executor]:
     """Give workers in processes of their own, which end with this one even if that is killed."""
     # Not forked: the object store's client has threads, and a fork copies their locks.
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(number, context, initializer=_begin_process, initargs=(setup,))
+    wanted, wanting = context.Pipe(duplex=False)
+    executor = ProcessPoolExecutor(
+        number, context, initializer=_begin_process, initargs=(setup, wanted)
+    )
     try:
         yield executor
+    except BaseException:
+        # As among threads; they see it by the end of the pipe.
+        wanting.close()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
+        wanting.close()
+        wanted.close()
 
 
 def count_task(order: CountOrder) -> list[RangeCount]:
@@ -201,12 +220,14 @@ def _begin(setup: WorkerSetup, opened: list[Worker]) -> None:
     _here.setup, _here.opened, _here.worker = setup, opened, None
 
 
-def _begin_process(setup: WorkerSetup) -> None:
+def _begin_process(setup: WorkerSetup, wanted: Connection) -> None:
     # Ctrl-C reaches the whole group; the coordinator decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
-    _keep_freed_memory()
     opened: list[Worker] = []
+    threading.Thread(
+        target=_end_with_parent, args=(wanted, opened), name="end-with-parent", daemon=True
+    ).start()
+    _keep_freed_memory()
     Finalize(None, _close_all, (opened,), exitpriority=10)
     _begin(setup, opened)
 
@@ -236,9 +257,17 @@ def _keep_freed_memory() -> None:
         mallopt(_TRIM_THRESHOLD, 16 * PART_BYTES)
 
 
-def _end_with_parent() -> None:
-    """A pool's processes do not notice that a killed parent is gone: they would wait for ever."""
+def _end_with_parent(wanted: Connection, opened: Sequence[Worker]) -> None:
+    """End with a parent that was killed, or that does not want the work any more.
+
+    A pool's processes notice neither by themselves: they would wait for ever.
+    """
     parent = multiprocessing.parent_process()
-    if parent is not None:
+    if parent is None:
+        return
+    if parent.sentinel not in wait_for_any([parent.sentinel, wanted]):
+        # What is being stored comes to its end; what the server owes will not come any more.
+        for worker in opened:
+            worker.cut()
         wait_for_any([parent.sentinel])
-        os._exit(1)
+    os._exit(1)

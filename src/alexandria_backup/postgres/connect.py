@@ -1,5 +1,7 @@
 """Sessions: the only thing that other rooms see of a connection to PostgreSQL."""
 
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -156,6 +158,13 @@ class Session:
                 for chunk in chunks:
                     copy.write(chunk)
             return cursor.rowcount
+
+    def cut(self) -> None:
+        """End the connection from another thread: who waits for the server gets ConnectionLost."""
+        with suppress(OSError, psycopg.Error):
+            descriptor = os.dup(self._connection.pgconn.socket)
+            with socket.socket(fileno=descriptor) as wire:
+                wire.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; an open transaction is rolled back. May be called twice."""

@@ -80,12 +80,26 @@ def exported_snapshot(session: Session) -> Iterator[ExportedSnapshot]:
                     raise
                 # The transaction is broken: it must be rolled back, not left by its end.
                 raise _TableWent from error
-            yield ExportedSnapshot(
+            exported = ExportedSnapshot(
                 id=session.value(load("snapshot")["export"]),
                 position=snapshot_position(session),
                 locked=frozenset(oid for oid, _, _ in tables),
             )
+            with _left_by_interrupts(session):
+                yield exported
             return
+
+
+@contextmanager
+def _left_by_interrupts(session: Session) -> Iterator[None]:
+    """Close the session at an interrupt: a server that is silent would not answer a ROLLBACK."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        session.close()
+        raise
 
 
 def adopt_snapshot(session: Session, snapshot: str) -> None:
