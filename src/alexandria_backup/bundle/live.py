@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alexandria_backup.bundle.capture import Capture
 from alexandria_backup.bundle.entry import Entry
-from alexandria_backup.bundle.manifest import Manifest, SetContents
+from alexandria_backup.bundle.manifest import BundleManifest, SetContents
 from alexandria_backup.bundle.selection import Excluder, Exclusions
 from alexandria_backup.bundle.staging import Staging
 from alexandria_backup.bundle.walk import Found, LeftOut, Walk
@@ -61,12 +61,12 @@ def live_entries(
                     yield entry
 
 
-def sparse_members(manifest: Manifest) -> frozenset[bytes]:
+def sparse_members(manifest: BundleManifest) -> frozenset[bytes]:
     """Return the members that are stored with holes."""
     return frozenset(entry.path for entry in manifest.entries() if entry.extents is not None)
 
 
-def of_sets(manifest: Manifest, sets: Iterable[str]) -> Iterator[Entry]:
+def of_sets(manifest: BundleManifest, sets: Iterable[str]) -> Iterator[Entry]:
     """Give the entries of some sets."""
     chosen = frozenset(sets)
     return (entry for entry in manifest.entries() if entry.set_name in chosen)

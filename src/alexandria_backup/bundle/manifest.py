@@ -108,7 +108,7 @@ class Tail(_Part):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest:
+class BundleManifest:
     """A manifest; its entries stay packed and are given one by one."""
 
     head: Head
@@ -184,10 +184,10 @@ class ManifestWriter:
         return self._spool
 
 
-def read_manifest(chunks: Iterable[bytes]) -> Manifest:
+def read_manifest(chunks: Iterable[bytes]) -> BundleManifest:
     """Return the manifest of a document; BundleDamaged where it is not one, or was altered.
 
-    Entries are not looked at yet: see `Manifest.entries`.
+    Entries are not looked at yet: see `BundleManifest.entries`.
     """
     lines = _Lines(split_lines(iter(chunks)))
     head = _model(Head, lines.next(), _HEAD)
@@ -212,7 +212,7 @@ def read_manifest(chunks: Iterable[bytes]) -> Manifest:
         raise BundleDamaged(
             f"the manifest has {spool.lines:,} entries and says that it has {tail.entries:,}"
         )
-    return Manifest(head=head, tail=tail, sha256=found, note=_note(seal[2]), lines=spool)
+    return BundleManifest(head=head, tail=tail, sha256=found, note=_note(seal[2]), lines=spool)
 
 
 class _Lines:

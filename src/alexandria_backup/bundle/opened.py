@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from alexandria_backup.bundle.manifest import Manifest
+from alexandria_backup.bundle.manifest import BundleManifest
 from alexandria_backup.bundle.reader import (
     BundleRead,
     Visit,
@@ -20,7 +20,7 @@ class OpenedBundle:
 
     def __init__(self, open_source: Callable[[], BundleSource]) -> None:
         self._open = open_source
-        self._manifest: Manifest | None = None
+        self._manifest: BundleManifest | None = None
 
     def read(self, visit: Visit = skip, *, emit: Emit = discard) -> BundleRead:
         """Read it to its end, as `read_bundle` does."""
@@ -29,7 +29,7 @@ class OpenedBundle:
         self._manifest = found.manifest
         return found
 
-    def manifest(self) -> Manifest:
+    def manifest(self) -> BundleManifest:
         """Return the manifest: from the end of a file where that can be, else from a whole read."""
         if self._manifest is None:
             source = self._open()
@@ -38,7 +38,7 @@ class OpenedBundle:
             )
         return self._manifest
 
-    def manifest_of(self, sha256: str) -> Manifest:
+    def manifest_of(self, sha256: str) -> BundleManifest:
         """Return the manifest, which must be the one of this digest; BundleDamaged otherwise."""
         manifest = self.manifest()
         if manifest.sha256 != sha256:

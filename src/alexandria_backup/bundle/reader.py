@@ -13,7 +13,7 @@ from typing import Final
 
 from alexandria_backup.bundle.differences import Difference, differences
 from alexandria_backup.bundle.entry import Entry, Kind, agrees, parse
-from alexandria_backup.bundle.manifest import Manifest, read_manifest
+from alexandria_backup.bundle.manifest import BundleManifest, read_manifest
 from alexandria_backup.bundle.members import (
     ManifestMember,
     TarStream,
@@ -43,7 +43,7 @@ Visit = Callable[[Entry, Iterator[bytes]], None]
 class BundleRead:
     """A bundle that was read to its end."""
 
-    manifest: Manifest
+    manifest: BundleManifest
     #: Members that are not what the manifest says, at most 10,000.
     differences: tuple[Difference, ...]
     #: Bytes of the file as it was opened: unsealed, still packed.
@@ -79,7 +79,7 @@ def read_bundle(
     )
 
 
-def manifest_from_end(source: BundleSource) -> Manifest:
+def manifest_from_end(source: BundleSource) -> BundleManifest:
     """Return the manifest of a seekable bundle without reading the rest of it."""
     end, size = source.end()
     offset = marked_offset(end)
@@ -151,7 +151,7 @@ class _Reading:
             )
 
 
-def _manifest(tar: TarStream, member: ManifestMember) -> Manifest:
+def _manifest(tar: TarStream, member: ManifestMember) -> BundleManifest:
     if member.size > _MOST_MANIFEST:
         raise BundleDamaged(f"the manifest claims {member.size:,} bytes, more than any can have")
     chunks = tar.chunks(member.size)
@@ -162,7 +162,7 @@ def _manifest(tar: TarStream, member: ManifestMember) -> Manifest:
     return manifest
 
 
-def _check_anchor(unpacked: Unpacked, last: ManifestMember, manifest: Manifest) -> None:
+def _check_anchor(unpacked: Unpacked, last: ManifestMember, manifest: BundleManifest) -> None:
     if last.offset is None or marked_offset(unpacked.end) != last.offset:
         raise BundleDamaged("the manifest is not where the end of the file says")
     if last.raw_offset != manifest.tail.raw_bytes:
@@ -172,7 +172,7 @@ def _check_anchor(unpacked: Unpacked, last: ManifestMember, manifest: Manifest) 
         )
 
 
-def _check_roots(manifest: Manifest, found: list[bytes]) -> None:
+def _check_roots(manifest: BundleManifest, found: list[bytes]) -> None:
     """Compare what lies in no other member with the roots that a restore would swap."""
     told = {f"{name}{root}".encode() for name, root in manifest.head.roots}
     for path in found:
@@ -180,7 +180,7 @@ def _check_roots(manifest: Manifest, found: list[bytes]) -> None:
             raise BundleDamaged(f"a member lies outside of what its set is said to hold: {path!a}")
 
 
-def _compare(manifest: Manifest, lines: LineSpool) -> Iterator[Difference]:
+def _compare(manifest: BundleManifest, lines: LineSpool) -> Iterator[Difference]:
     """Compare line by line; only where two differ are the entries themselves looked at."""
     told, read = iter(manifest.lines), iter(lines)
     if manifest.lines.lines == lines.lines:

@@ -11,7 +11,7 @@ Bundle = Annotated[str, typer.Argument(help="The bundle: a path or a URL.")]
 
 
 def command(context: typer.Context, bundle: Bundle, *, json: Json = False) -> None:
-    """Show a bundle's manifest; of a plain local file nothing else is read."""
+    """Show a bundle's manifest; nothing else is read where it is not sealed."""
     invocation = invocation_of(context)
     found = invocation.wiring(json=json).bundles.show(bundle)
     invocation.renderer.result(found, description_text(found))

@@ -9,7 +9,7 @@ from typing import Final
 
 from alexandria_backup.bundle.differences import Difference, differences
 from alexandria_backup.bundle.live import Placed, live_entries, sparse_members
-from alexandria_backup.bundle.manifest import Head, Manifest, Tail
+from alexandria_backup.bundle.manifest import BundleManifest, Head, Tail
 from alexandria_backup.bundle.opened import OpenedBundle
 from alexandria_backup.bundle.selection import Exclusions
 from alexandria_backup.events import Emit
@@ -59,7 +59,7 @@ class BundleDifference:
 
 
 def describe_bundle(bundle: OpenedBundle, trusted: tuple[TrustedKey, ...]) -> BundleDescription:
-    """Return what the manifest says; of a plain file nothing else is read."""
+    """Return what the manifest says; nothing else is read where it is not sealed."""
     manifest = bundle.manifest()
     return BundleDescription(
         head=manifest.head,
@@ -123,6 +123,6 @@ def compare_live(
     )
 
 
-def _in_place(manifest: Manifest) -> Iterator[Placed]:
+def _in_place(manifest: BundleManifest) -> Iterator[Placed]:
     for name, root in manifest.head.roots:
         yield Placed(set_name=name, root=root, where=Path(root))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from alexandria_backup.bundle.live import of_sets
-from alexandria_backup.bundle.manifest import Manifest
+from alexandria_backup.bundle.manifest import BundleManifest
 from alexandria_backup.bundle.twins import Folding, folding, twins
 from alexandria_backup.errors import PrecheckRefused, RightsMissing, SpaceMissing, UsageError
 from alexandria_backup.events import Note, Warned
@@ -123,7 +123,7 @@ def _there(target: Path) -> Path:
     return next(one for one in target.parents if one.exists())
 
 
-def _chosen(manifest: Manifest, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+def _chosen(manifest: BundleManifest, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
     there = tuple(name for name, contents in manifest.head.sets.items() if contents.roots)
     if wanted is None:
         return there
@@ -134,7 +134,9 @@ def _chosen(manifest: Manifest, wanted: tuple[str, ...] | None) -> tuple[str, ..
     return tuple(sorted(set(wanted)))
 
 
-def _roots(manifest: Manifest, sets: tuple[str, ...], state: BundleRestoreState) -> Iterator[Root]:
+def _roots(
+    manifest: BundleManifest, sets: tuple[str, ...], state: BundleRestoreState
+) -> Iterator[Root]:
     """Give the roots that are really there: one may have vanished while the bundle was made."""
     told = {(name, root) for name, root in manifest.head.roots if name in sets}
     members = {f"{name}{root}".encode(): (name, root) for name, root in told}

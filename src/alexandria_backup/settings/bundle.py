@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.settings.section import Section
 from alexandria_backup.settings.types import Count, Location, UserPath, Words, json_text
 
@@ -71,3 +72,19 @@ class BundleSettings(Section):
     threads: Count | None = Field(
         None, ge=1, le=64, description="How many threads pack; default: one per processor."
     )
+
+    def must_have(self) -> tuple[str, ...]:
+        """Return the paths and patterns that must lead to something.
+
+        SettingsInvalid where one of them is in no set.
+        """
+        there = {path for paths in self.sets.values() for path in paths}
+        if self.required is None:
+            return (CONFIG,) if CONFIG in there else ()
+        for path in self.required:
+            if path not in there:
+                raise SettingsInvalid(
+                    f"`{path}` in `bundle.required` is in none of `bundle.sets`",
+                    hint="write it there as it stands in a set",
+                )
+        return self.required

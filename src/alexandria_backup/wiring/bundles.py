@@ -1,9 +1,8 @@
 """Making bundles, looking at them, restoring them."""
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,11 +17,11 @@ from alexandria_backup.bundle.source import (
     object_source,
     stream_source,
 )
-from alexandria_backup.errors import LockedByAnotherRun, SettingsInvalid, SnapshotMissing, WrongKey
+from alexandria_backup.errors import SnapshotMissing, WrongKey
 from alexandria_backup.runbooks import backup as backing_up
 from alexandria_backup.runbooks import bundle_restore as restoring
 from alexandria_backup.runbooks import bundle_rollback as rolling_back
-from alexandria_backup.runbooks.backup import BackupParts
+from alexandria_backup.runbooks.backup_parts import BackupParts
 from alexandria_backup.runbooks.bundle_compare import (
     BundleDescription,
     BundleDifference,
@@ -32,6 +31,7 @@ from alexandria_backup.runbooks.bundle_compare import (
     describe_bundle,
     verify_bundle,
 )
+from alexandria_backup.runbooks.bundle_lock import only_restore
 from alexandria_backup.runbooks.bundle_restore_parts import BundleRestoreParts
 from alexandria_backup.runbooks.bundle_state import (
     BackupState,
@@ -48,7 +48,6 @@ from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.sealing.blocks import Compression
 from alexandria_backup.sealing.encryption import Identity, Recipient
-from alexandria_backup.settings.bundle import CONFIG
 from alexandria_backup.storage.locate import split_location
 from alexandria_backup.wiring.bundle_exclusions import exclusions
 from alexandria_backup.wiring.places import Places, target
@@ -136,12 +135,13 @@ class Bundles:
 
     def check(self) -> BundleCheck | None:
         """Return what the doctor looks at; None where nothing of any set is on this machine."""
-        sets = self.rooms.settings.bundle.sets
+        settings = self.rooms.settings.bundle
+        sets = settings.sets
         if not any(any_of(paths) for paths in sets.values()):
             return None
         return BundleCheck(
-            selected=lambda: select(sets, self._required()),
-            output=self.rooms.settings.bundle.output or ".",
+            selected=lambda: select(sets, settings.must_have()),
+            output=settings.output or ".",
             recipients=len(self.rooms.settings.encryption.recipients),
         )
 
@@ -171,7 +171,7 @@ class Bundles:
         settings = self.rooms.settings.bundle
         parts = BackupParts(
             sets=settings.sets,
-            required=self._required(),
+            required=settings.must_have(),
             options=PackOptions(
                 exclusions=self._exclusions(
                     redact=state.redacted, models=state.models, output=state.output
@@ -225,19 +225,6 @@ class Bundles:
         kind = BundleRestoreState if last.runbook == restoring.NAME else BundleRollbackState
         return read_state(kind, last)
 
-    def _required(self) -> tuple[str, ...]:
-        settings = self.rooms.settings.bundle
-        there = {path for paths in settings.sets.values() for path in paths}
-        if settings.required is None:
-            return (CONFIG,) if CONFIG in there else ()
-        for path in settings.required:
-            if path not in there:
-                raise SettingsInvalid(
-                    f"`{path}` in `bundle.required` is in none of `bundle.sets`",
-                    hint="write it there as it stands in a set",
-                )
-        return settings.required
-
     def _exclusions(self, *, redact: bool, models: bool, output: str = "-") -> Exclusions:
         return exclusions(self.rooms.settings, redact=redact, models=models, output=output)
 
@@ -271,23 +258,10 @@ class Bundles:
         location, member = split_location(name)
         return object_source(self.rooms.store(location), member, self._identities)
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Let one restore at a time work on this machine; the kernel frees it with the process."""
+    def _lock(self) -> AbstractContextManager[None]:
+        # Looking at what is in it makes the folder, for its owner alone.
         next(iter(self.rooms.state.list(recursive=False)), None)
-        path = self.rooms.settings.state_dir / "bundle.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockedByAnotherRun(
-                "another restore of a bundle is working on this machine at this moment",
-                hint="alexandria run list",
-            ) from error
-        else:
-            yield
-        finally:
-            os.close(descriptor)
+        return only_restore(self.rooms.settings.state_dir)
 
 
 def _target(output: str | None) -> tuple[str, str]:
