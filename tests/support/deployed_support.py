@@ -28,6 +28,7 @@ from alexandria_backup.demo import control
 from alexandria_backup.demo.folder import ApplicationFolder
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.runbooks.restore_state import RestoreChoices
 
 WRITES_PER_SECOND = 50.0
 
@@ -196,7 +197,7 @@ def killed_at(deployed: Deployed, seq: int, moment: str) -> None:
             *(sys.executable, str(Path(__file__).parent / "killed_run.py")),
             *(str(deployed.folder / "alexandria.toml"), "restore", str(seq), moment),
         ],
-        stdin=subprocess.DEVNULL,
+        input=RestoreChoices().model_dump_json(),
         capture_output=True,
         text=True,
         env={**os.environ, **deployed.environ},
