@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.errors import (
     ApplicationNotReady,
     ClusterDenied,
+    ClusterUnreachable,
     PlatformRefused,
     SettingsInvalid,
 )
@@ -244,6 +245,78 @@ def test_a_start_waits_for_as_many_as_ran_before(
     platform.start(record)
     status = cluster.get("deployments", "alexandria-api")["status"]
     assert status["readyReplicas"] == 3
+
+
+# ── what stands between us and the cluster ───────────────────────────────────────────────────────
+
+_HTML = b"<!DOCTYPE html><title>Bad gateway</title>"
+Answer = tuple[int, str, bytes, dict[str, str]]
+#: What a wait may be answered instead; None is a connection that is closed without an answer.
+DISTURBANCES: dict[str, Answer | None] = {
+    "a page": (200, "text/html", _HTML, {}),
+    "a page that is not found": (404, "text/html", _HTML, {}),
+    "a page of a gateway": (502, "text/html", _HTML, {}),
+    "a redirect": (302, "text/plain", b"", {"Location": "https://login.example"}),
+    "too many requests": (429, "application/json", b"{}", {}),
+    "a cut": None,
+}
+#: What a proxy says that has never heard of a cluster; of an empty list it must be told apart.
+NO_LISTS: dict[str, Answer | None] = {
+    "not found": (404, "text/plain", b"404 page not found", {}),
+    "other JSON": (200, "application/json", b"{}", {}),
+}
+
+
+@dataclass
+class Disturbance:
+    """Gives another answer to questions for a path, a few times, once both have been scaled."""
+
+    answer: Answer | None
+    path: str
+    times: int
+    patches: int = 0
+
+    def __call__(self, method: str, path: str) -> Answer | None:
+        self.patches += method == "PATCH"
+        if self.patches < 2 or method == "PATCH" or self.path not in path or not self.times:
+            return None
+        self.times -= 1
+        if self.answer is None:
+            raise ConnectionResetError
+        return self.answer
+
+
+@pytest.mark.parametrize("kind", [*DISTURBANCES, *NO_LISTS])
+def test_a_stop_goes_on_waiting_whatever_stands_between(
+    platform: KubernetesPlatform, cluster: FakeCluster, kind: str
+) -> None:
+    cluster.stop_rounds = 8
+    cluster.fault = disturbance = Disturbance((DISTURBANCES | NO_LISTS)[kind], "/pods", times=3)
+    record = platform.stop()
+    assert disturbance.times == 0
+    assert pods(cluster) == pods(cluster, "alexandria-worker") == 0
+    assert StoppedUnit(name=API, instances=3) in record.units
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_a_start_goes_on_waiting_whatever_stands_between(
+    platform: KubernetesPlatform, cluster: FakeCluster, kind: str
+) -> None:
+    record = platform.stop()
+    cluster.start_rounds = 4
+    cluster.fault = disturbance = Disturbance(DISTURBANCES[kind], "/deployments/", times=3)
+    platform.start(record)
+    assert disturbance.times == 0
+    assert cluster.get("deployments", "alexandria-api")["status"]["readyReplicas"] == 3
+
+
+@pytest.mark.parametrize("kind", [*DISTURBANCES, *NO_LISTS])
+def test_what_is_no_answer_of_the_cluster_is_never_an_end_of_the_pods(
+    platform: KubernetesPlatform, cluster: FakeCluster, kind: str
+) -> None:
+    cluster.fault = Disturbance((DISTURBANCES | NO_LISTS)[kind], "/pods", times=10_000)
+    with pytest.raises(ClusterUnreachable):
+        replace(platform, stop_patience_s=0.5).stop()
 
 
 # ── rights ───────────────────────────────────────────────────────────────────────────────────────

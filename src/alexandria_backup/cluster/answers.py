@@ -47,7 +47,7 @@ def refusal(  # noqa: PLR0911 - one case per answer
             )
         case 403:
             return _forbidden(wanted, said)
-        case 404:
+        case 404 if not _is_page(response):
             return ClusterObjectMissing(f"there is no {wanted}")
         case 409:
             return ClusterConflict(f"{wanted} was changed by somebody else meanwhile")
@@ -104,10 +104,17 @@ def _said(response: httpx.Response) -> str | None:
     return "".join(c if c.isprintable() else " " for c in message[:_SHOWN])
 
 
+def _is_page(response: httpx.Response) -> bool:
+    """Tell whether it is an HTML page: the API itself never answers one."""
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    begin = response.content[:200].lstrip().lower()
+    return "html" in kind or begin.startswith((b"<!doc", b"<html"))
+
+
 def _unlike(response: httpx.Response) -> str:
     kind = response.headers.get("content-type", "").partition(";")[0]
     if response.is_redirect:
         return f"{response.status_code}, a redirect, probably to a login page"
-    if "html" in kind or response.content[:200].lstrip().lower().startswith((b"<!doc", b"<html")):
+    if _is_page(response):
         return f"{response.status_code} with an HTML page, probably of a proxy before it"
     return f"{response.status_code} with `{kind or 'no content type'}`"

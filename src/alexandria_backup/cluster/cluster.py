@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from alexandria_backup.cluster.access import Access, ClusterPlace, load_access
 from alexandria_backup.cluster.documents import Document, part, parts
 from alexandria_backup.cluster.kinds import ACCESS_REVIEWS, PODS, Kind, Wanted
-from alexandria_backup.errors import ClusterObjectMissing
+from alexandria_backup.errors import ClusterObjectMissing, ClusterUnreachable
 
 if TYPE_CHECKING:
     from alexandria_backup.cluster.conversation import Conversation
@@ -66,7 +66,11 @@ class Cluster:
             return None
 
     def list(self, kind: Kind, *, selector: str = "") -> tuple[Document, ...]:
-        """Return all objects of a kind whose labels fit; nothing where the kind does not exist."""
+        """Return all objects of a kind whose labels fit; nothing where the kind is not installed.
+
+        An answer that is no list raises ClusterUnreachable: whoever waits until no pod is left
+        must never take the word of a proxy for it.
+        """
         wanted = Wanted(verb="list", kind=kind, namespace=self.namespace)
         found: list[Document] = []
         more = ""
@@ -75,11 +79,22 @@ class Cluster:
             try:
                 page = self._document(wanted, params={k: v for k, v in asked.items() if v})
             except ClusterObjectMissing:
+                if kind.built_in:
+                    raise self._no_list(kind) from None
                 return ()
+            if "items" not in page:
+                raise self._no_list(kind)
             found += parts(page, "items")
             more = str(part(page, "metadata").get("continue") or "")
             if not more:
                 return tuple(found)
+
+    def _no_list(self, kind: Kind) -> ClusterUnreachable:
+        return ClusterUnreachable(
+            f"`{self.server}` does not answer as a Kubernetes API: it has no list of "
+            f"`{kind.plural}`",
+            hint="kubectl version",
+        )
 
     def patch(self, kind: Kind, name: str, change: Document) -> Document:
         """Merge a change into an object; raises ClusterConflict where its version is another."""

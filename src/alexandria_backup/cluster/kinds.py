@@ -23,6 +23,11 @@ class Kind:
         """The kind as `kubectl` and RBAC rules take it."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    @property
+    def built_in(self) -> bool:
+        """Whether every cluster has the kind: groups of others are domain names."""
+        return "." not in self.group
+
 
 SECRETS = Kind("", "v1", "secrets", "secret")
 PODS = Kind("", "v1", "pods", "pod")

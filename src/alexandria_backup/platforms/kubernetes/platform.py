@@ -5,7 +5,6 @@ no moment at which it is stopped and the number is not known, whoever dies when.
 """
 
 import shlex
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from alexandria_backup.errors import (
 from alexandria_backup.platforms.kubernetes import autoscaling, ownership
 from alexandria_backup.platforms.kubernetes.pods import Pod, pods_of
 from alexandria_backup.platforms.kubernetes.scaling import hold, release
+from alexandria_backup.platforms.kubernetes.waiting import wait
 from alexandria_backup.platforms.kubernetes.workload import (
     Workload,
     parse_name,
@@ -28,8 +28,6 @@ from alexandria_backup.platforms.kubernetes.workload import (
 )
 from alexandria_backup.platforms.platform import Advice, StopRecord
 
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 2.0
 #: How much of each pod's log is read after a start.
 _LOG_BYTES = 4 * 1024 * 1024
 
@@ -171,25 +169,27 @@ class KubernetesPlatform:
     # ── waiting ──────────────────────────────────────────────────────────────────────────────────
 
     def _wait_until_gone(self, workloads: Sequence[Workload]) -> None:
-        left: list[Pod] = []
-        for _ in _until(self.stop_patience_s):
-            for workload in workloads:
-                found = self.cluster.get(workload.kind, workload.name)
-                self._refuse_scaled(read_workload(workload.kind, found))
-            left = [pod for w in workloads for pod in pods_of(self.cluster, w.selector) if pod.runs]
-            if not left:
-                return
-        raise PlatformRefused(
-            f"{len(left)} pods are not gone after {self.stop_patience_s:g} s, such as {left[0]}",
-            hint=self._describe(left[0]),
+        left = wait(lambda: self._left(workloads), patience_s=self.stop_patience_s)
+        if left:
+            raise PlatformRefused(
+                f"{len(left)} pods are not gone after {self.stop_patience_s:g} s, such as "
+                f"{left[0]}",
+                hint=self._describe(left[0]),
+            )
+
+    def _left(self, workloads: Sequence[Workload]) -> tuple[Pod, ...]:
+        """Return the pods that still run; raises PlatformRefused where somebody wants more."""
+        for workload in workloads:
+            found = self.cluster.get(workload.kind, workload.name)
+            self._refuse_scaled(read_workload(workload.kind, found))
+        return tuple(
+            pod for w in workloads for pod in pods_of(self.cluster, w.selector) if pod.runs
         )
 
     def _wait_until_ready(self, kind: Kind, name: str) -> None:
-        found = read_workload(kind, self.cluster.get(kind, name))
-        for _ in _until(self.start_patience_s):
-            if found.observed and found.ready >= found.replicas:
-                return
-            found = read_workload(kind, self.cluster.get(kind, name))
+        found = wait(lambda: self._unready(kind, name), patience_s=self.start_patience_s)
+        if found is None:
+            return
         waiting = [pod for pod in pods_of(self.cluster, found.selector) if not pod.ready]
         which = f", such as {waiting[0]}" if waiting else ", and no pod was made"
         raise ApplicationNotReady(
@@ -197,6 +197,11 @@ class KubernetesPlatform:
             f"{self.start_patience_s:g} s{which}",
             hint=self._describe(waiting[0]) if waiting else f"kubectl describe {found.label}",
         )
+
+    def _unready(self, kind: Kind, name: str) -> Workload | None:
+        """Return the workload where it has fewer pods than it shall; None where all are Ready."""
+        found = read_workload(kind, self.cluster.get(kind, name))
+        return None if found.observed and found.ready >= found.replicas else found
 
     def _refuse_scaled(self, found: Workload) -> None:
         if found.replicas == 0:
@@ -211,13 +216,3 @@ class KubernetesPlatform:
         return shlex.join(
             ("kubectl", "describe", "pod", pod.name, "--namespace", self.cluster.namespace)
         )
-
-
-def _until(patience_s: float) -> Iterator[None]:
-    """Yield at once, then after ever longer pauses, and a last time when patience is over."""
-    began, pause = time.monotonic(), _FIRST_PAUSE_S
-    yield
-    while (left := patience_s - (time.monotonic() - began)) > 0:
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
-        yield
