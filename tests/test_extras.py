@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import requires
 
 #: Fails where one of them is imported; the last words are the program's.
 _WITHOUT = """
@@ -39,3 +40,13 @@ def test_it_says_what_to_install_where_one_is_needed(tmp_path: object) -> None:
         },
     )
     assert "pip install 'alexandria-backup[vault]'" in vault.stdout
+
+
+def test_what_vault_needs_is_installed_with_it() -> None:
+    """Helm values name it, and a host that asks Vault alone has no `kubernetes` extra."""
+    names = {
+        requirement.partition(";")[0].strip().lower()
+        for requirement in requires("alexandria-backup") or ()
+        if "extra == 'vault'" in requirement.replace('"', "'")
+    }
+    assert {name.partition(">")[0] for name in names} == {"hvac", "pyyaml"}

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from import_blocker_support import without
 
 from alexandria_backup.credentials.helm_values import HelmVault, read_helm_values
 from alexandria_backup.errors import SettingsInvalid
@@ -43,3 +44,9 @@ def test_values_that_mean_nothing_are_refused_without_quoting_them(
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match="cannot be read"):
         read_helm_values(tmp_path / "none.yaml")
+
+
+def test_without_a_library_for_yaml_it_says_what_to_install(tmp_path: Path) -> None:
+    with without("yaml"), pytest.raises(SettingsInvalid, match="needs PyYAML") as caught:
+        read(tmp_path, "vault: {enabled: true}")
+    assert caught.value.hint == "pip install 'alexandria-backup[vault]'"

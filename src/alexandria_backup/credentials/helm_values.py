@@ -25,8 +25,8 @@ def read_helm_values(path: Path) -> HelmVault:
         yaml = import_module("yaml")
     except ImportError:
         raise SettingsInvalid(
-            "to read Helm values, this program needs its extra `kubernetes`",
-            hint="pip install 'alexandria-backup[kubernetes]'",
+            "to read Helm values, this program needs PyYAML, which its extra `vault` brings",
+            hint="pip install 'alexandria-backup[vault]'",
         ) from None
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
