@@ -89,6 +89,46 @@ def test_a_restore_is_the_whole_runbook(deployed: Deployed, cluster: FakeCluster
     assert acknowledged <= deployed.attempts()
 
 
+#: True of the snapshot's data, and of the damaged ones not.
+CHECK = {"ALEXANDRIA_APPLICATION__CHECKS": "SELECT EXISTS (SELECT FROM public.tools)"}
+DOUBT = f"with the application running, `{CHECK['ALEXANDRIA_APPLICATION__CHECKS']}` did not"
+
+
+def test_a_rollback_asks_the_checks_once_the_application_runs(
+    deployed: Deployed, cluster: FakeCluster
+) -> None:
+    deployed.environ.update(CHECK)
+    restored = deployed.run("restore", deployed.snapshot, "--yes")
+    assert restored.returncode in {0, 3}, restored.stderr
+    assert DOUBT not in restored.stderr
+    back = deployed.run("rollback", "--yes")
+    assert (back.returncode, DOUBT in back.stderr) == (3, True), back.stderr
+    is_back(deployed, cluster)
+    forward = deployed.run("rollback", "--yes")
+    assert forward.returncode in {0, 3}, forward.stderr
+    assert DOUBT not in forward.stderr
+    killed_at(deployed, 14, "after", runbook="rollback")
+    run = deployed.waiting_run("rollback")
+    assert run is not None
+    resumed = deployed.run("run", "resume", run, "--yes")
+    assert (resumed.returncode, DOUBT in resumed.stderr) == (3, True), resumed.stderr
+    is_back(deployed, cluster)
+
+
+def test_an_abort_asks_the_checks_once_the_application_runs(
+    deployed: Deployed, cluster: FakeCluster
+) -> None:
+    deployed.environ.update(CHECK)
+    killed_at(deployed, 15, "after")
+    assert not deployed.is_up()
+    run = deployed.waiting_run()
+    assert run is not None
+    aborted = deployed.run("run", "abort", run)
+    assert (aborted.returncode, DOUBT in aborted.stderr) == (3, True), aborted.stderr
+    assert deployed.tools() == 0
+    is_back(deployed, cluster)
+
+
 def scales(cluster: FakeCluster) -> list[int]:
     """The numbers of instances that were wanted, one after the other."""
     wanted = [

@@ -140,10 +140,10 @@ key_encoding = "raw"
         assert ended.returncode in {0, 3}, ended.stderr
         return ending == "resume"
 
-    def waiting_run(self) -> str | None:
+    def waiting_run(self, runbook: str = "restore") -> str | None:
         """The run that has not ended, if there is one."""
         lines = self.run("run", "list").stdout.splitlines()
-        waiting = [line for line in lines if "waits" in line and "restore-" in line]
+        waiting = [line for line in lines if "waits" in line and f"{runbook}-" in line]
         return waiting[0].split()[0] if waiting else None
 
     def execute(self, statement: str, database: str | None = None) -> list[Any]:
@@ -190,12 +190,15 @@ def eventually(holds: Callable[[], bool]) -> None:
     pytest.fail("it never came to hold")
 
 
-def killed_at(deployed: Deployed, seq: int, moment: str) -> None:
-    """Restore the newest snapshot and die at a line of the journal; see `killed_run.py`."""
+def killed_at(deployed: Deployed, seq: int, moment: str, runbook: str = "restore") -> None:
+    """Restore the newest snapshot, or roll back, and die at a line of the journal.
+
+    See `killed_run.py`.
+    """
     ended = subprocess.run(
         [
             *(sys.executable, str(Path(__file__).parent / "killed_run.py")),
-            *(str(deployed.folder / "alexandria.toml"), "restore", str(seq), moment),
+            *(str(deployed.folder / "alexandria.toml"), runbook, str(seq), moment),
         ],
         input=RestoreChoices().model_dump_json(),
         capture_output=True,

@@ -7,6 +7,7 @@ both are exchanged in one transaction, and the replaced one is kept.
 
 from dataclasses import dataclass
 
+from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.restore_check import Check
 from alexandria_backup.runbooks.restore_find import Find
 from alexandria_backup.runbooks.restore_finish import Finish
@@ -17,7 +18,7 @@ from alexandria_backup.runbooks.restore_roles import CreateRoles
 from alexandria_backup.runbooks.restore_safety import SafetySnapshot
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Runbook, Step
-from alexandria_backup.runbooks.switch_application import StartApplication, StopApplication
+from alexandria_backup.runbooks.switch_application import StartApplication, StopWriting
 from alexandria_backup.runbooks.switch_databases import Fence, Swap
 
 NAME = "restore"
@@ -57,15 +58,16 @@ def restore_runbook(
 
 @dataclass(frozen=True, kw_only=True)
 class _Switch:
-    stop: StopApplication[RestoreState]
+    stop: StopWriting[RestoreState]
     fence: Fence[RestoreState]
     swap: Swap[RestoreState]
     start: StartApplication[RestoreState]
 
     @classmethod
     def of(cls, parts: RestoreParts) -> "_Switch":
+        checks = ApplicationChecks(servers=parts.servers, statements=parts.checks)
         return cls(
-            stop=StopApplication(application=parts.application, emit=parts.emit),
+            stop=StopWriting(application=parts.application, checks=checks, emit=parts.emit),
             fence=Fence(
                 application=parts.application,
                 servers=parts.servers,
@@ -75,7 +77,7 @@ class _Switch:
             start=StartApplication(
                 application=parts.application,
                 servers=parts.servers,
-                checks=parts.checks,
+                checks=checks,
                 emit=parts.emit,
             ),
         )

@@ -16,6 +16,7 @@ from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.runbooks import prechecks, rights
+from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.chain_reader import declare_history
 from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
@@ -27,7 +28,7 @@ from alexandria_backup.runbooks.switch import DatabaseRef, SwitchState, usable
 from alexandria_backup.runbooks.switch_application import (
     Application,
     StartApplication,
-    StopApplication,
+    StopWriting,
     license_before,
     warn_of_the_platform,
 )
@@ -53,6 +54,8 @@ class RollbackParts:
     servers: Servers
     application: Application
     fence_patience_s: float
+    #: Statements of `[application] checks`.
+    checks: tuple[str, ...]
     #: Count the rows of both databases; for that the kept one is opened for a moment.
     compare: bool
     emit: Emit
@@ -63,12 +66,13 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
     swap: Swap[RollbackState] = Swap(
         servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit
     )
+    checks = ApplicationChecks(servers=parts.servers, statements=parts.checks)
     return Runbook(
         name=NAME,
         steps=(
             FindKept(parts=parts),
             CheckSwitch(parts=parts),
-            StopApplication(application=parts.application, emit=parts.emit),
+            StopWriting(application=parts.application, checks=checks, emit=parts.emit),
             Fence(
                 application=parts.application,
                 servers=parts.servers,
@@ -76,7 +80,12 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
             ),
             swap,
             DeclareHistory(parts=parts),
-            StartApplication(application=parts.application, servers=parts.servers, emit=parts.emit),
+            StartApplication(
+                application=parts.application,
+                servers=parts.servers,
+                checks=checks,
+                emit=parts.emit,
+            ),
         ),
         state_type=RollbackState,
         commit=swap.name,

@@ -9,7 +9,6 @@ from alexandria_backup.errors import (
     AlexandriaError,
     PlatformRefused,
     RestoreStopped,
-    StatementFailed,
 )
 from alexandria_backup.events import Emit, Note, Warned
 from alexandria_backup.platforms.integrity_log import integrity_warnings
@@ -17,6 +16,7 @@ from alexandria_backup.platforms.license import LicenseReport
 from alexandria_backup.platforms.platform import Platform, StopRecord
 from alexandria_backup.platforms.readiness import ReadinessProbe
 from alexandria_backup.postgres.swap import who_is
+from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.stopping import StoppingState
@@ -83,6 +83,21 @@ class StopApplication(Generic[A]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class StopWriting(StopApplication[S]):
+    """Stop the application before its database is exchanged."""
+
+    checks: ApplicationChecks
+
+    def undo(self, state: S) -> S:
+        """Start it again, and ask the checks of the database that it has kept."""
+        self.application.start(state.stopped, state.run)
+        warnings = tuple(self.checks.failed(state.target))
+        for warning in warnings:
+            self.emit(Warned(message=warning))
+        return state.model_copy(update={"warnings": (*state.warnings, *warnings)})
+
+
+@dataclass(frozen=True, kw_only=True)
 class StartAgain(Generic[A]):
     """Start the application and wait until it says that it is ready."""
 
@@ -128,8 +143,7 @@ class StartApplication(StartAgain[S]):
     asked: ClassVar[tuple[str, ...]] = ("/ready", "/license")
 
     servers: Servers
-    #: Statements that return true if the data that the application has now are good.
-    checks: tuple[str, ...] = ()
+    checks: ApplicationChecks
 
     def do(self, state: S) -> Done[S]:
         """Start it, wait for `/ready`, compare `/license`, run the checks, read the log."""
@@ -137,7 +151,7 @@ class StartApplication(StartAgain[S]):
         began = datetime.now(UTC)
         self.application.start(state.stopped, state.run)
         warnings, result = self._serves(state)
-        warnings += (*self._failed_checks(state), *self._doubts(began))
+        warnings += (*self.checks.failed(state.target), *self._doubts(began))
         for warning in warnings:
             self.emit(Warned(message=warning))
         found = state.model_copy(update={"warnings": (*state.warnings, *warnings)})
@@ -155,18 +169,6 @@ class StartApplication(StartAgain[S]):
         return (
             f"`/license` changed: {_license(state.license)} before, {_license(said)} now",
         ), result
-
-    def _failed_checks(self, state: S) -> Iterator[str]:
-        """Ask the checks of the database that the application has now."""
-        if not self.checks:
-            return
-        try:
-            with self.servers.session(state.target, "checks") as session:
-                for statement in self.checks:
-                    if session.value(statement) is not True:
-                        yield f"with the application running, `{statement}` did not return true"
-        except StatementFailed as error:
-            yield f"with the application running, a check failed: {error.message}"
 
     def _doubts(self, began: datetime) -> Iterator[str]:
         """Look for doubts about the audit chain in what the application has said since then."""

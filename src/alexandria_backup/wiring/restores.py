@@ -118,6 +118,7 @@ class Restores:
             rolling_back.RollbackParts(
                 servers=self.rooms.servers,
                 application=self.rooms.application,
+                checks=self.rooms.settings.application.checks,
                 fence_patience_s=self.rooms.settings.database.fence_timeout_s,
                 compare=compare,
                 emit=self.rooms.emit,
