@@ -16,7 +16,7 @@ from alexandria_backup.wiring.rooms import Rooms
 
 if TYPE_CHECKING:
     from alexandria_backup.platforms.deployables.deployables import Files
-    from alexandria_backup.runbooks.doctor import Finding
+    from alexandria_backup.runbooks.doctor_finding import Finding
     from alexandria_backup.wiring.audits import Audits
     from alexandria_backup.wiring.bundles import Bundles
     from alexandria_backup.wiring.drills import Drills

@@ -1,0 +1,122 @@
+"""What the doctor says of the server, and of what talks to it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+from alexandria_backup.postgres.catalog import unreadable_tables
+from alexandria_backup.postgres.client_tools import ClientTools
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.server import ServerFacts, role_facts, server_facts
+from alexandria_backup.runbooks import prechecks, prechecks_space, rights
+from alexandria_backup.runbooks.doctor_finding import Finding, Status, ok
+from alexandria_backup.runbooks.servers import Servers
+
+#: Clocks that differ by more make the names and ages of snapshots misleading.
+_CLOCK_SKEW = timedelta(seconds=5)
+
+
+def server(facts: ServerFacts) -> Iterator[Finding]:
+    """Say which server it is, and how it is reached."""
+    tls = "TLS" if facts.tls else "no TLS"
+    said = f"PostgreSQL {facts.version}, {tls}, direct connection"
+    if facts.in_recovery:
+        yield Finding(
+            name="server",
+            status=Status.WARNING,
+            message=f"{said}, a standby: snapshots can be taken there, nothing can be restored",
+            hint="give the DSN of the primary for a restore",
+        )
+    elif not facts.tls and not facts.local:
+        yield Finding(
+            name="server",
+            status=Status.WARNING,
+            message=f"{said}: rows and password cross the network in the clear",
+            hint="add `sslmode=verify-full` to the DSN",
+        )
+    else:
+        yield ok("server", said)
+
+
+def clock(facts: ServerFacts) -> Iterator[Finding]:
+    """Compare this machine's clock with the server's."""
+    skew = datetime.now(UTC) - facts.now
+    if abs(skew) > _CLOCK_SKEW:
+        yield Finding(
+            name="clock",
+            status=Status.WARNING,
+            message=f"this machine's clock is {skew.total_seconds():+.0f} s from the server's",
+            hint="timedatectl set-ntp true",
+        )
+    else:
+        yield ok("clock", "agrees with the server's")
+
+
+def client_tools(find: Callable[[int], ClientTools], facts: ServerFacts) -> Iterator[Finding]:
+    """Say which of PostgreSQL's programs would be used."""
+    tools = find(facts.major)
+    said = f"`pg_dump` and `pg_restore` {tools.version} in `{tools.bin_dir}`"
+    if tools.major == facts.major:
+        yield ok("client tools", said)
+    else:
+        yield Finding(
+            name="client tools",
+            status=Status.WARNING,
+            message=f"{said}, for a server of version {facts.major}",
+            hint=f"apt install postgresql-client-{facts.major}",
+        )
+
+
+def read_rights(session: Session) -> Iterator[Finding]:
+    """Name what a snapshot could not read."""
+    hidden = unreadable_tables(session)
+    if not hidden:
+        yield ok("read rights", "every table and sequence can be read")
+        return
+    first = hidden[0]
+    yield Finding(
+        name="read rights",
+        status=Status.FAILED,
+        message=f"{len(hidden)} tables or sequences cannot be read, such as "
+        f"`{first.schema}.{first.name}`: {first.reason}",
+        hint="psql -c 'grant pg_read_all_data to …'",
+    )
+
+
+def restore_rights(servers: Servers) -> Iterator[Finding]:
+    """Ask for what a restore needs of its role; raises what it would be refused with."""
+    with servers.maintenance() as maintenance:
+        role = role_facts(maintenance)
+        rights.refuse_missing_rights(role, maintenance, servers.database)
+        rights.refuse_foreign_sessions(maintenance, servers.database)
+        prechecks.refuse_prepared_transactions(maintenance, servers.database)
+    yield ok("restore rights", f"role `{role.name}` may create, rename and end sessions")
+
+
+def server_space(given_free: int | None, servers: Servers, seen: ServerFacts) -> Iterator[Finding]:
+    """Compare the database's size with the space beside it."""
+    with servers.maintenance() as maintenance:
+        facts = database_facts(maintenance, servers.database)
+        # The administrator may see the data folder where the application's role may not.
+        told = server_facts(maintenance)
+    size = (facts.size_bytes if facts else None) or 0
+    free = given_free
+    if free is None:
+        free = prechecks_space.measured_free(told) or prechecks_space.measured_free(seen)
+    if free is None:
+        yield Finding(
+            name="server space",
+            status=Status.WARNING,
+            message=f"the database has {size:,} bytes; free space on the server is not known",
+            hint="set `[database] server_free_space`",
+        )
+    elif free < size:
+        yield Finding(
+            name="server space",
+            status=Status.FAILED,
+            message=f"the database has {size:,} bytes and the server {free:,} free: "
+            "a restore beside it does not fit",
+            hint="free space on the server",
+        )
+    else:
+        yield ok("server space", f"the database has {size:,} bytes, the server {free:,} free")
