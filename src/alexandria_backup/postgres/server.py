@@ -29,7 +29,6 @@ class ServerFacts:
     #: True where the session comes through a Unix socket or a loopback address. A forwarded port
     #: looks the same: whoever reads `data_directory` must look whether it is there.
     local: bool
-    max_connections: int
 
     @property
     def major(self) -> int:

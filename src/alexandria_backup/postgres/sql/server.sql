@@ -12,8 +12,7 @@ SELECT
     (SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'data_directory')
         AS data_directory,
     coalesce(pg_catalog.inet_client_addr() <<= '127.0.0.0/8'
-             OR pg_catalog.inet_client_addr() = '::1', true) AS local,
-    pg_catalog.current_setting('max_connections')::int AS max_connections
+             OR pg_catalog.inet_client_addr() = '::1', true) AS local
 
 -- name: may_ask_control
 SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
