@@ -41,7 +41,6 @@ def test_server(server: EmbeddedServer, session: Session) -> None:
     assert facts.system_identifier
     assert not facts.tls
     assert facts.local
-    assert facts.max_connections == 60
     assert Path(facts.data_directory or "") == server.data_dir
     assert facts.now.tzinfo is UTC
     assert abs(facts.now - datetime.now(UTC)) < timedelta(minutes=1)

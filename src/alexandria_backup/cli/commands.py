@@ -43,7 +43,9 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
             "Swap back what a restore replaced, a database or files; what is in use now is kept."
         ),
         ("backup",): "Back up configuration, tools and knowledge store into one file; no database.",
-        ("backup", "show"): "Show a bundle's manifest; of a plain local file nothing else is read.",
+        ("backup", "show"): (
+            "Show a bundle's manifest; nothing else is read where it is not sealed."
+        ),
         ("backup", "verify"): (
             "Read every byte of a bundle and say each difference from its "
             "manifest; extract nothing."
