@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from alexandria_backup.errors import ClientToolFailed, ClientToolsMissing, DsnInvalid
+from alexandria_backup.postgres import child_process
 from alexandria_backup.postgres.binaries import embedded_binaries
 from alexandria_backup.postgres.child_environment import child_environment
 from alexandria_backup.postgres.child_process import ChildProcess
@@ -518,3 +519,22 @@ def test_a_lot_of_talk_does_not_block(tmp_path: Path, server18: EmbeddedServer) 
         assert list(process.chunks) == [b"data\n"]
     assert process.messages[-1] == "line 19999"
     assert len(process.messages) <= 50
+
+
+def test_a_dump_that_heeds_no_first_signal_is_cancelled_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does pg_dump while the server that it asks to cancel its query is silent."""
+    monkeypatch.setattr(child_process, "_PATIENCE", 0.5)
+    program = tmp_path / "pg_dump"
+    program.write_text("#!/bin/sh\ntrap '' TERM\necho begun\nwhile :; do sleep 1; done\n")
+    program.chmod(0o755)
+    tools = ClientTools(bin_dir=tmp_path, major=18, version="18.0")
+
+    def cancelled() -> None:
+        with dump(tools, Dsn.parse(Secret("host=/nowhere dbname=x"))) as process:
+            for _ in process.chunks:
+                process.cancel()
+
+    with pytest.raises(ClientToolFailed, match="SIGKILL"):
+        cancelled()

@@ -121,8 +121,12 @@ class ChildProcess:
             f"`{self.name}` ended with {how}: {self.messages.summary()}", hint=hint
         )
 
-    def end(self) -> None:
-        """End it and its workers, if it still runs; it is gone afterwards."""
+    def stop(self) -> None:
+        """Let it and its workers end, if it still runs; any thread may ask for it.
+
+        What does not heed a SIGTERM for a while (`pg_dump` first asks the server, which may be
+        silent) is killed.
+        """
         for stop in (signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is not None:
                 break
@@ -131,6 +135,10 @@ class ChildProcess:
                 os.killpg(self.process.pid, stop)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(_PATIENCE)
+
+    def end(self) -> None:
+        """Stop it, and close its pipes; it is gone afterwards."""
+        self.stop()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 with suppress(OSError):

@@ -145,7 +145,7 @@ class DumpProcess:
 
     def cancel(self) -> None:
         """End it from another thread; whoever reads then gets ClientToolFailed."""
-        self._child.process.terminate()
+        self._child.stop()
 
     @property
     def messages(self) -> tuple[str, ...]:
