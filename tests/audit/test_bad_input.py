@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from alexandria_backup.audit.anchoring import compare
+from alexandria_backup.audit.comparing import compare
 from alexandria_backup.audit.discovery import discover_table, look_alikes
 from alexandria_backup.audit.finding import Code
 from alexandria_backup.audit.key import AuditKey

@@ -6,6 +6,7 @@ moved. Nothing is deleted, and nothing is moved unless all of it is.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -83,15 +84,7 @@ def retire(
             passing_over=() if capture.facts.head else [row.id for row in capture.rows],
         )
         statements = _statements(table, capture, operator, reason)
-        for statement in statements[:-2]:
-            session.execute(statement)
-        moved, removed = (session.execute(statement) for statement in statements[-2:])
-        if not moved == removed == len(capture.rows):
-            raise PrecheckRefused(
-                f"{moved:,} rows would be moved and {removed:,} removed, and the capture has "
-                f"{len(capture.rows):,}: nothing was changed",
-                hint="look for triggers and rules of the table",
-            )
+        _move(session, statements, len(capture.rows))
         session.execute(load("audit")["make_retirements"])
         session.execute(
             load("audit")["record_retirement"],
@@ -105,6 +98,19 @@ def retire(
         entry=entry.id,
         statements=statements,
     )
+
+
+def _move(session: Session, statements: Sequence[str], rows: int) -> None:
+    """Run the statements, of which the last two move and remove all `rows` or nothing."""
+    for statement in statements[:-2]:
+        session.execute(statement)
+    moved, removed = (session.execute(statement) for statement in statements[-2:])
+    if not moved == removed == rows:
+        raise PrecheckRefused(
+            f"{moved:,} rows would be moved and {removed:,} removed, and the capture has "
+            f"{rows:,}: nothing was changed",
+            hint="look for triggers and rules of the table",
+        )
 
 
 def refuse_other_place(session: Session, table: AuditTable, capture: OpenedCapture) -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from alexandria_backup.audit.anchor import WHOLE_TABLE, Anchor
-from alexandria_backup.audit.anchoring import Resumed, Walked, compare, of_chain, walk
+from alexandria_backup.audit.anchoring import Resumed, Walked, walk
+from alexandria_backup.audit.comparing import compare, of_chain
 from alexandria_backup.audit.finding import Code, Finding, Findings
 from alexandria_backup.audit.incarnation import Histories
 from alexandria_backup.audit.links import Shape, join

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Final
 
 from alexandria_backup.audit.anchor import Anchor
-from alexandria_backup.audit.anchoring import compare
 from alexandria_backup.audit.chain import ChainWalker
+from alexandria_backup.audit.comparing import compare
 from alexandria_backup.audit.discovery import AuditTable, discover_table
 from alexandria_backup.audit.incarnation import histories
 from alexandria_backup.audit.judge import Judge
