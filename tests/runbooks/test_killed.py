@@ -14,8 +14,8 @@ from alexandria_backup.runbooks.transition import Phase
 _RESTORE_TRANSITIONS = 24
 #: More sessions than a restore of the sample opens; the first is the lock's.
 _SESSIONS_AT_MOST = 30
-#: `started`, two for each of 6 steps, `finished`.
-_ROLLBACK_TRANSITIONS = 14
+#: `started`, two for each of 7 steps, `finished`.
+_ROLLBACK_TRANSITIONS = 16
 
 
 def points(transitions: int, moments: tuple[str, ...]) -> list[tuple[int, str]]:
