@@ -47,10 +47,15 @@ class StumblingS3:
     seen: Counter[str] = field(default_factory=Counter)
     #: How often something went wrong.
     struck: int = 0
+    #: What went wrong once goes well from then on, where this is not None.
+    spared: set[tuple[str, ...]] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def stumbling_when(self, plan: Callable[[str, int], Stumble | None]) -> None:
-        """Count from now on, and let requests go wrong as `plan` says."""
+    def stumbling_when(
+        self, plan: Callable[[str, int], Stumble | None], *, once: bool = False
+    ) -> None:
+        """Count from now on, and let requests go wrong as `plan` says, or each at most `once`."""
+        self.spared = set() if once else None
         self.seen.clear()
         self.struck = 0
         self.plan = plan
@@ -62,7 +67,7 @@ class StumblingS3:
         verb = verb_of(environ)
         with self._lock:
             self.seen[verb] += 1
-            stumble = self.plan(verb, self.seen[verb])
+            stumble = self._stumble(verb, environ)
             self.struck += stumble is not None
         match stumble:
             case None:
@@ -82,6 +87,16 @@ class StumblingS3:
                 raise _reset(environ)
             case _:
                 return _spoilt(stumble, self.app, environ, start_response)
+
+    def _stumble(self, verb: str, environ: dict[str, Any]) -> Stumble | None:
+        stumble = self.plan(verb, self.seen[verb])
+        if stumble is None or self.spared is None:
+            return stumble
+        asked = (verb, environ["PATH_INFO"], environ.get("QUERY_STRING", ""))
+        if asked in self.spared:
+            return None
+        self.spared.add(asked)
+        return stumble
 
 
 def verb_of(environ: dict[str, Any]) -> str:
