@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -296,6 +297,21 @@ def test_writers_go_on_while_a_snapshot_is_taken(saver: Site) -> None:
         writer.join()
     assert done
     earlier_ones_are_whole_and_the_next_one_works(saver)
+
+
+def test_show_says_of_each_table_what_was_taken_over_what_was_read_and_why(saver: Site) -> None:
+    fill(saver)
+    taken(saver)
+    saver.sql("UPDATE big SET t = 'changed' WHERE i = 1")
+    taken(saver)
+    shown = saver.run("snapshot", "show", "latest").stdout
+    line = next(line for line in shown.splitlines() if line.startswith("public.big"))
+    found = re.fullmatch(r"\S+ +[\d,]+ +(\d+) +(\d+) +(\d+) .*unchanged \((\d+)\); .*", line)
+    assert found is not None, shown
+    frames, taken_over, read, unchanged = map(int, found.groups())
+    assert frames == taken_over + read
+    assert taken_over == unchanged > 0
+    assert 1 <= read <= 2
 
 
 # ── the audit chain ──────────────────────────────────────────────────────────────────────────────

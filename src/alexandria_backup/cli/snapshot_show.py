@@ -1,7 +1,8 @@
 """`alexandria snapshot show`: everything that is recorded of one snapshot."""
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -12,7 +13,11 @@ from alexandria_backup.cli.invocation import At, Json, invocation_of
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import FramePart
 from alexandria_backup.repository.results import Result
+
+#: Reasons of one table that are listed.
+_REASONS: Final = 3
 
 
 def command(
@@ -44,6 +49,8 @@ def command(
 
 def _head(manifest: Manifest) -> str:
     audit = manifest.audit.summary if manifest.audit else "no audit chain"
+    # In a repository it is keyed, and says so.
+    kind, _, digest = manifest.archive.sha256.rpartition(":")
     return "\n".join(
         (
             f"snapshot   {manifest.snapshot}, {manifest.kind.value}",
@@ -55,7 +62,7 @@ def _head(manifest: Manifest) -> str:
             ),
             f"database   {manifest.database.name} of PostgreSQL {manifest.server.version}",
             f"archive    {amount(manifest.archive.bytes, 'bytes')}, pg_dump {manifest.pg_dump}",
-            f"sha256     {manifest.archive.sha256}",
+            f"{kind or 'sha256':<10} {digest}",
             f"contents   {len(manifest.tables)} tables, {manifest.rows:,} rows, "
             f"{manifest.large_objects.count:,} large objects",
             f"audit      {audit}",
@@ -80,8 +87,25 @@ def _how(result: Result) -> str:
 
 
 def _tables(manifest: Manifest) -> Table:
-    table = Table("table", "rows", box=None, pad_edge=False)
+    """List the tables; of those in frames also what was taken over, what was read, and why."""
+    framed = any(part.framed for part in manifest.tables)
+    of_frames = ("frames", "taken over", "read", "stored", "why") if framed else ()
+    table = Table("table", "rows", *of_frames, box=None, pad_edge=False)
     for part in manifest.tables:
         rows = "not counted" if part.rows is None else f"{part.rows:,}"
-        table.add_row(f"{part.schema_name}.{part.name}", rows)
+        frames = _frames(part.framed.frames) if part.framed else ("in the base archive",)
+        table.add_row(f"{part.schema_name}.{part.name}", rows, *(frames if framed else ()))
     return table
+
+
+def _frames(frames: Sequence[FramePart]) -> tuple[str, ...]:
+    read = [frame for frame in frames if frame.taken_from is None]
+    why = Counter(frame.reason for frame in frames)
+    told = [f"{reason} ({number:,})" for reason, number in why.most_common(_REASONS)]
+    return (
+        f"{len(frames):,}",
+        f"{len(frames) - len(read):,}",
+        f"{len(read):,}",
+        amount(sum(part.bytes for frame in frames for part in frame.parts), "bytes"),
+        "; ".join((*told, *(("and others",) if len(why) > len(told) else ()))),
+    )
