@@ -528,6 +528,23 @@ def test_a_locale_that_the_server_lacks_is_told(
     assert any("locale `de-DE` was not to be had" in why for why in drilled["not_compared"])
 
 
+def test_a_collation_that_the_server_lacks_shows_nothing(
+    new_site: Callable[..., Site],
+    debian_server: EmbeddedServer,
+    server16: EmbeddedServer,
+    drills_at: DrillsAt,
+) -> None:
+    drills = drills_at(keep_in_frames(new_site(debian_server)))
+    drills.site.sql(
+        "CREATE COLLATION german (provider = icu, locale = 'de-DE');"
+        "CREATE TABLE named (name text COLLATE german)"
+    )
+    drills.use_server(server16.conninfo("postgres").reveal())
+    drills.snapshot()
+    refused(drills.drill(), 23, "ICU is not supported in this build")
+    assert drills.newest()["status"] == "stored"
+
+
 def test_a_server_that_cannot_be_reached_shows_nothing(drills: Range) -> None:
     drills.use_server("host=/nonexistent dbname=postgres")
     drills.snapshot()

@@ -1,5 +1,7 @@
 """Whose fault it is: a failure counts against a snapshot only where it is the snapshot's."""
 
+from dataclasses import replace
+
 import pytest
 
 from alexandria_backup.errors import (
@@ -69,7 +71,25 @@ _OF_THE_SERVER = [
     ClientToolFailed("`pg_restore` ended with status 1: could not extend file: "
                      "No space left on device"),
     ClientToolFailed("`pg_restore` ended with status 1: server closed the connection unexpectedly"),
+    StatementFailed("not built for it", sqlstate="0A000"),
+    *(
+        ClientToolFailed(f"`pg_restore` ended with status 1: could not execute query: ERROR:  {it}")
+        for it in (
+            'collation "pg_catalog.de_DE.utf8" for encoding "UTF8" does not exist',
+            'could not create locale "de_DE.utf8": No such file or directory',
+            'could not access file "$libdir/own": No such file or directory',
+            "ICU is not supported in this build",
+            "compression method lz4 not supported",
+            "pgaudit must be loaded via shared_preload_libraries",
+            'extension "timescaledb" must be preloaded',
+        )
+    ),
 ]  # fmt: skip
+_OF_RIGHTS = [
+    StatementFailed("permission denied for schema x", sqlstate="42501"),
+    ClientToolFailed("`pg_restore` ended with status 1: ERROR:  must be owner of extension x"),
+    ClientToolFailed("`pg_restore` ended with status 1: ERROR:  permission denied to create x"),
+]
 
 
 @pytest.mark.parametrize("error", _OF_THE_SNAPSHOT, ids=str)
@@ -87,6 +107,15 @@ def test_a_refusal_of_what_is_loaded_is_the_snapshots_fault(
 @pytest.mark.parametrize("error", _OF_THE_SERVER, ids=str)
 def test_trouble_of_the_server_shows_nothing(alive: DrillServer, error: AlexandriaError) -> None:
     assert verdict(alive, error) is DrillInconclusive
+
+
+@pytest.mark.parametrize("error", _OF_RIGHTS, ids=str)
+def test_what_a_role_may_not_do_on_a_given_server_shows_nothing(
+    alive: DrillServer, error: AlexandriaError
+) -> None:
+    assert verdict(alive, error) is DrillInconclusive
+    # Where we may do anything, a restore would be refused as well.
+    assert verdict(replace(alive, own=True), error) is ProofFailed
 
 
 @pytest.mark.parametrize("kind", [SnapshotDamaged, ProofFailed, Interrupted])

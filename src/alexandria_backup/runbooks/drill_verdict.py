@@ -25,6 +25,7 @@ from alexandria_backup.errors import (
     WrongKey,
 )
 from alexandria_backup.events import Emit, Note, Warned
+from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.examining import Bad, record
 from alexandria_backup.repository.ledger_entry import Action
@@ -34,13 +35,21 @@ from alexandria_backup.repository.results import BY_CHECKS, FAILED_BY, Examinati
 from alexandria_backup.runbooks.drill_server import DrillServer, is_alive
 
 #: Classes of SQLSTATEs that are about a server and not about what is loaded into it: connection,
-#: resources, an operator's intervention, system, internal.
-_OF_THE_SERVER: Final = frozenset({"08", "53", "57", "58", "XX"})
-#: The same in what `pg_restore` says, which hands on no SQLSTATE.
+#: what it was not built for, resources, an operator's intervention, system, internal.
+_OF_THE_SERVER: Final = frozenset({"08", "0A", "53", "57", "58", "XX"})
+#: The same in what `pg_restore` says, which hands on no SQLSTATE. Locales, compression and
+#: libraries belong to the machine, and are in no archive.
 _SAID_OF_THE_SERVER: Final = re.compile(
     r"ended with signal|No space left on device|out of (shared )?memory|too many clients"
-    r"|server closed the connection|could not connect|connection to server|terminating connection",
+    r"|server closed the connection|could not connect|connection to server|terminating connection"
+    r"|not supported (in|by) this build|compression method \S+ not supported"
+    r"|unsupported XML feature|could not create locale|No such file or directory"
+    r"|collation \S+ for encoding \S+ does not exist|must be preloaded|shared_preload_libraries",
     re.IGNORECASE,
+)
+#: What a role of a given server is told that may not do all that the snapshot's did.
+_SAID_OF_RIGHTS: Final = re.compile(
+    r"permission denied|must be (superuser|owner|member|able to)", re.IGNORECASE
 )
 #: As in `invalid input syntax for type integer: "…"`, and `value "…" is out of range`.
 _VALUE: Final = re.compile(r'(: |\bvalue )"(?:[^"]|"")*"')
@@ -60,15 +69,20 @@ def judged(server: DrillServer, what: str, *, as_it_was: bool) -> Iterator[None]
     except ConnectionLost as error:
         raise inconclusive(error) from error
     except (ClientToolFailed, StatementFailed) as error:
-        if not as_it_was or _is_the_servers(error) or not is_alive(server):
+        if not as_it_was or _is_the_servers(error, own=server.own) or not is_alive(server):
             raise inconclusive(error) from error
         raise ProofFailed(f"{what}: {error.message}", hint=error.hint) from error
 
 
-def _is_the_servers(error: ClientToolFailed | StatementFailed) -> bool:
+def _is_the_servers(error: ClientToolFailed | StatementFailed, *, own: bool) -> bool:
+    """Tell whether it says nothing of the snapshot; on a server of our `own` we may do anything."""
     if isinstance(error, StatementFailed):
-        return error.sqlstate is None or error.sqlstate[:2] in _OF_THE_SERVER
-    return _SAID_OF_THE_SERVER.search(error.message) is not None
+        refused = error.sqlstate == INSUFFICIENT_PRIVILEGE
+        of_the_server = error.sqlstate is None or error.sqlstate[:2] in _OF_THE_SERVER
+    else:
+        refused = _SAID_OF_RIGHTS.search(error.message) is not None
+        of_the_server = _SAID_OF_THE_SERVER.search(error.message) is not None
+    return of_the_server or (refused and not own)
 
 
 def as_told(error: AlexandriaError) -> AlexandriaError:
