@@ -279,6 +279,18 @@ def test_each_check_that_fails_is_named_with_what_it_did(drills: Range) -> None:
         assert "4711471147114711" not in text
 
 
+@pytest.mark.parametrize("statement", ["SELECT false", "SELECT true FROM no_such_table"])
+def test_a_check_of_the_application_that_fails_is_no_damage(drills: Range, statement: str) -> None:
+    drills.snapshot()
+    wrong = {"ALEXANDRIA_APPLICATION__CHECKS": statement}
+    refused(drills.drill(environ=wrong), 1, f"1 of 1 checks have failed: `{statement}`")
+    newest = drills.newest()
+    assert (newest["status"], newest["problem"]) == ("read back", None)
+    right = drills.drill("--json", environ={"ALEXANDRIA_APPLICATION__CHECKS": "SELECT 1 = 1"})
+    assert result_of(right)["checks"] == ["SELECT 1 = 1"]
+    assert drills.newest()["status"] == "drilled"
+
+
 def test_a_good_drill_takes_back_a_bad_one(drills: Range) -> None:
     drills.snapshot()
     name = drills.newest()["id"]

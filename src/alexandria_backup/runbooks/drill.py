@@ -242,7 +242,7 @@ class Ask(_OnStage):
         """Name them."""
         names = ", ".join(f"`{name}`" for name in self.stage.checks) or "none is set"
         return Explanation(
-            sentence=f"ask the queries of `[drill] checks`: {names}",
+            sentence=f"ask the queries of `[application] checks` and `[drill] checks`: {names}",
             commands=tuple(
                 shell("psql", f"--dbname={state.shadow}", "-c", query)
                 for query in self.stage.checks.values()

@@ -18,7 +18,7 @@ def ask(session: Session, checks: Mapping[str, str]) -> None:
         told = "; ".join(f"`{name}` {problem}" for name, problem in failed.items())
         raise ChecksFailed(
             f"{len(failed)} of {len(checks)} checks have failed: {told}",
-            hint="see `[drill] checks` in the settings",
+            hint="see `[drill] checks` and `[application] checks` in the settings",
         )
 
 

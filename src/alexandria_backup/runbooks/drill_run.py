@@ -25,7 +25,8 @@ class Drilled:
     digests: int
     large_objects: int
     chain: ChainSeen | None
-    #: Names of the queries of `[drill] checks`, all of which have passed.
+    #: Names of the queries of `[drill] checks`, and the statements of `[application] checks`: all
+    #: have passed.
     checks: tuple[str, ...]
     #: Reading the snapshot in full, loading it, proving it: what a restore takes before its swap.
     find_seconds: float

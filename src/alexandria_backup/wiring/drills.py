@@ -68,7 +68,7 @@ class Drills:
             entry=entry,
             place=place,
             chain=self.rooms.chain,
-            checks=self.rooms.settings.drill.checks,
+            checks=self._checks,
             candidates=lambda source: self._candidates(run, source),
             parts_on=lambda server: self._parts(place, server),
             emit=self.rooms.emit,
@@ -80,6 +80,12 @@ class Drills:
             keeper=Keeper(repository=repository, entry=entry, run=run, emit=self.rooms.emit),
         )
 
+    @property
+    def _checks(self) -> dict[str, str]:
+        """All queries to ask, by name; a statement of `[application] checks` is its own."""
+        settings = self.rooms.settings
+        return {text: text for text in settings.application.checks} | settings.drill.checks
+
     def _parts(self, place: SnapshotPlace, server: DrillServer) -> RestoreParts:
         settings = self.rooms.settings
         return RestoreParts(
@@ -89,7 +95,8 @@ class Drills:
             chain=self.rooms.chain,
             tools=server.tools,
             safety=None,
-            checks=settings.application.checks,
+            # Asked at the end with those of `[drill]`: one that fails is no damage.
+            checks=(),
             server_free_bytes=None,
             server_reserve_bytes=settings.database.server_reserve,
             fence_patience_s=settings.database.fence_timeout_s,
