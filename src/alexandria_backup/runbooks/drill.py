@@ -149,8 +149,8 @@ class Start:
         return Done(state, self.stage.version)
 
     def undo(self, state: RestoreState) -> RestoreState:
-        """Remove it, with all that it holds."""
-        self.stage.close()
+        """Remove it, with all that it holds; what stays is told, and hides no error."""
+        _close(self.stage)
         return state
 
 
@@ -271,10 +271,18 @@ class Remove(_OnStage):
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Remove it; what cannot be removed does not make the snapshot worse, and is told."""
-        try:
-            self.stage.close()
-        except AlexandriaError as error:
-            warning = f"the drill's database is still there: {error.message}"
-            self.stage.emit(Warned(message=warning, hint="the next drill drops it"))
+        warning = _close(self.stage)
+        if warning is not None:
             return Done(state.model_copy(update={"warnings": (*state.warnings, warning)}))
         return Done(state, "nothing is left")
+
+
+def _close(stage: Stage) -> str | None:
+    """Remove the server, or its database; return the warning where that cannot be."""
+    try:
+        stage.close()
+    except AlexandriaError as error:
+        warning = f"the drill's database is still there: {error.message}"
+        stage.emit(Warned(message=warning, hint="the next drill drops it"))
+        return warning
+    return None

@@ -145,7 +145,10 @@ class Keeper:
         except StorageError as error:
             return self._not_kept(error.message, error.hint)
         if not kept:
-            return self._not_kept("this machine has no signing key", "set `signing.key_file`")
+            return self._not_kept(
+                "this machine has no signing key, or may not write",
+                "set `signing.key_file`, and give the right to write to `results/`",
+            )
         self._tell_ledger(problem, details)
         return True
 
