@@ -410,6 +410,19 @@ def test_a_disk_that_is_too_small_shows_nothing(
     assert drills.newest()["status"] == "stored"
 
 
+def test_what_would_touch_the_reserve_is_not_begun(drills: Range) -> None:
+    drills.snapshot()
+    much = {"ALEXANDRIA_DATABASE__SERVER_RESERVE": str(1 << 60)}
+    refused(drills.drill(environ=much), 23, "no server can take the snapshot", "must stay free")
+
+
+def test_a_server_of_its_own_needs_no_dsn(drills: Range) -> None:
+    drills.snapshot()
+    absent = {"ALEXANDRIA_DRILL__DSN_FILE": str(drills.folder / "nothing")}
+    drilled = drills.drill(environ={**absent, "ALEXANDRIA_DRILL__SERVER": "embedded"})
+    assert drilled.returncode == 0, drilled.stderr
+
+
 def test_a_session_that_ends_in_the_middle_shows_nothing(drills: Range) -> None:
     drills.checks(gone="SELECT pg_terminate_backend(pg_backend_pid())")
     drills.snapshot()

@@ -130,7 +130,8 @@ class Stage:
     ) -> RestoreState:
         source, facts = state.known_source, server_facts(maintenance)
         role = role_facts(maintenance)
-        _refuse_unfit(maintenance, facts, role, source)
+        reserve = self.parts_on(server).server_reserve_bytes
+        _refuse_unfit(maintenance, facts, role, source, reserve=reserve)
         server.tools(max(facts.major, source.pg_restore))
         wanted = self._facts(maintenance, state)
         no_owner = False
@@ -165,9 +166,12 @@ class Stage:
 
 
 def _refuse_unfit(
-    maintenance: Session, server: ServerFacts, role: RoleFacts, source: Source
+    maintenance: Session, server: ServerFacts, role: RoleFacts, source: Source, *, reserve: int
 ) -> None:
-    """Raise PrecheckRefused where the server cannot take the snapshot."""
+    """Raise PrecheckRefused where the server cannot take the snapshot.
+
+    `reserve` is what the load leaves free on its disk: one that touches it is stopped.
+    """
     prechecks.refuse_standby(server)
     if not role.superuser and not role.create_database:
         raise RightsMissing(
@@ -184,4 +188,4 @@ def _refuse_unfit(
     free = prechecks_space.measured_free(server)
     if free is not None:
         # Only to refuse: what free space nobody knows is no matter of the snapshot.
-        tuple(prechecks_space.space(server, source, free))
+        tuple(prechecks_space.space(server, source, free, reserve))

@@ -126,8 +126,10 @@ class Drills:
             for programs in server_programs(int(major)):
                 folder = settings.drill.folder or _roomy_folder()
                 yield embedded_candidate(programs, run, folder=folder, tools=tools, emit=emit)
+        if settings.drill.server is DrillServerName.EMBEDDED:
+            return
         dsn = self._dsn()
-        if settings.drill.server is not DrillServerName.EMBEDDED and dsn is not None:
+        if dsn is not None:
             database = settings.database
             timeouts = Timeouts(connect=database.connect_timeout_s, lock=database.lock_timeout_s)
             yield given_candidate(dsn, run, timeouts=timeouts, tools=tools, emit=emit)
