@@ -1,6 +1,7 @@
 """A drill restores a snapshot into a throwaway server, and is never called more than it was."""
 
 import json
+import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -392,6 +393,19 @@ def test_a_folder_that_cannot_be_made_is_told(drills: Range) -> None:
     (drills.site.folder / "a-file").touch()
     elsewhere = {"ALEXANDRIA_DRILL__FOLDER": str(drills.site.folder / "a-file" / "below")}
     refused(drills.drill(environ=elsewhere), 23, "no folder for a throwaway server")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers run as another user")
+def test_data_are_kept_in_the_folder_or_nowhere(drills: Range) -> None:
+    drills.snapshot()
+    folder = drills.folder / "made"
+    elsewhere = {"ALEXANDRIA_DRILL__FOLDER": str(folder)}
+    ended = drills.site.run("snapshot", "drill", environ=elsewhere)
+    assert ended.returncode == 0, ended.stderr
+    folder.chmod(0o700)
+    ended = drills.site.run("snapshot", "drill", environ=elsewhere)
+    refused(ended, 23, f"cannot be kept in `{folder}`")
+    assert list(folder.iterdir()) == []
 
 
 def test_a_disk_that_is_too_small_shows_nothing(

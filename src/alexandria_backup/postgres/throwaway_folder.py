@@ -60,11 +60,13 @@ def remove_left_over(base: Path) -> tuple[Path, ...]:
 def _made(base: Path) -> tuple[Path, int]:
     while True:
         try:
+            ours = [] if base.exists() else [base]
             base.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
             if os.geteuid() == 0:
                 # A server that root starts runs as another user, who must come through.
-                folder.chmod(0o711)
+                for made in (*ours, folder):
+                    made.chmod(0o711)
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise PrecheckRefused(

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from alexandria_backup.errors import AlexandriaError
+from alexandria_backup.errors import AlexandriaError, PrecheckRefused
 from alexandria_backup.events import Emit, Note
 from alexandria_backup.postgres.client_tools import ClientTools, installed_in
 from alexandria_backup.postgres.connect import Session
@@ -25,6 +25,7 @@ from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.postgres.throwaway_folder import remove_left_over, throwaway_folder
 from alexandria_backup.runbooks.run_lock import is_locked, run_lock
 from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.step import shell
 
 #: What the name of each run of a drill begins with.
 NAME: Final = "drill"
@@ -102,6 +103,13 @@ def _embedded(
         throwaway_folder(base) as folder,
         EmbeddedServer.start(folder, binaries=programs, settings=_QUIET, throwaway=True) as server,
     ):
+        if not server.data_dir.is_relative_to(folder):
+            # They lie in a temporary folder then, perhaps in memory; a power cut leaves them there.
+            raise PrecheckRefused(
+                f"the data of a throwaway server cannot be kept in `{base}`: root's servers run as "
+                "`nobody`, who may not enter it",
+                hint=shell("chmod", "o+x", str(base)),
+            )
         yield DrillServer(
             servers=Servers(
                 application=Dsn.parse(server.conninfo(database_of(run))),
