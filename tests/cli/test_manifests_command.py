@@ -279,6 +279,17 @@ def test_the_files_are_named_on_stdout(tmp_path: Path, capsys: pytest.CaptureFix
 # ── systemd ──────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_units_may_write_where_the_settings_say(tmp_path: Path) -> None:
+    folders = {
+        "ALEXANDRIA_REPOSITORY": "/var/backups/alexandria",
+        "ALEXANDRIA_DRILL__FOLDER": "/srv/drills",
+    }
+    code, out = written(tmp_path, "systemd", folders)
+    assert code == 0
+    unit = (out / "alexandria-drill.service").read_text()
+    assert "ReadWritePaths=/var/backups/alexandria -/srv/drills\n" in unit
+
+
 @needs_analyze
 def test_systemd_has_nothing_to_say_about_the_units(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -118,7 +118,7 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
             "Write what a cluster gets, from the settings; nothing in it is secret."
         ),
         ("manifests", "systemd"): (
-            "Write services and timers that take, prune and verify snapshots on this host."
+            "Write services and timers that take, prune, verify and drill snapshots on this host."
         ),
     }
 )

@@ -6,7 +6,7 @@ from alexandria_backup.cli.invocation import Json, Out, invocation_of
 
 
 def command(context: typer.Context, *, out: Out, json: Json = False) -> None:
-    """Write services and timers that take, prune and verify snapshots on this host."""
+    """Write services and timers that take, prune, verify and drill snapshots on this host."""
     invocation = invocation_of(context)
     files = invocation.wiring(json=json).host_files()
     written = files.write(out)

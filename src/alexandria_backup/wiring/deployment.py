@@ -50,13 +50,17 @@ def cluster_files(settings: Settings, *, image: str, namespace: str | None) -> F
 
 def host_files(settings: Settings, *, config: Path | None) -> Files:
     """Return what a host gets; the units name the settings file that was read."""
-    repository = settings.repository
+    repository, drills = settings.repository, settings.drill.folder
     local = repository is not None and "://" not in repository
     return HostSite(
         program=Path(sys.argv[0]).absolute(),
         config=(config or _CONFIG).absolute(),
         user=pwd.getpwuid(os.geteuid()).pw_name,
-        writable=(repository,) if local and repository else (),
+        writable=(
+            *((repository,) if local and repository else ()),
+            # Not there yet, it must not keep the other units from being started.
+            *((f"-{drills.absolute()}",) if drills else ()),
+        ),
     ).files()
 
 

@@ -96,7 +96,8 @@ class HostSite:
     program: Path
     config: Path
     user: str
-    #: Folders that the units write besides the state folder, such as the repository's.
+    #: Folders that the units write besides the state folder, such as the repository's; with `-`
+    #: in front where one may be absent.
     writable: Sequence[str]
 
     def files(self) -> Files:
