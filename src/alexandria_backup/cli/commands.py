@@ -127,7 +127,7 @@ COMMANDS: Final[Mapping[tuple[str, ...], str]] = MappingProxyType(
 def needed(arguments: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Return the commands that `arguments` may mean: more than one where a value looks like one.
 
-    None where none is found in there: such a command line is answered with a list, or refused.
+    Empty where none is found in there: such a command line is answered with a list, or refused.
     """
     words = [argument for argument in arguments if not argument.startswith("-")]
     return tuple(command for command in COMMANDS if command in _runs(words, len(command)))

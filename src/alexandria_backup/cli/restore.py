@@ -56,7 +56,7 @@ def command(
     ] = False,
     amcheck: Annotated[
         bool,
-        typer.Option("--amcheck", help="Read every page of what was loaded with `amcheck`."),
+        typer.Option("--amcheck", help="Check loaded tables and B-tree indexes with `amcheck`."),
     ] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many connections load.")] = None,
     reason: Annotated[str | None, typer.Option(help="Why, for the journal.")] = None,

@@ -1,4 +1,4 @@
-"""Every page of a database read with extension `amcheck`: indexes hold what the tables hold.
+"""Tables and B-tree indexes read with extension `amcheck`: indexes hold what the tables hold.
 
 Where the database has not got the extension, it is there for the check alone, in a schema of its
 own that is dropped with it.

@@ -40,7 +40,7 @@ class RestoreChoices(_Value):
     yes_different: bool = False
     #: Restore although the audit chain in the archive is broken.
     accept_chain: bool = False
-    #: Read every page of the shadow with extension `amcheck`.
+    #: Check tables and B-tree indexes of the shadow with extension `amcheck`.
     amcheck: bool = False
     #: Why, for the journal.
     reason: str | None = None
