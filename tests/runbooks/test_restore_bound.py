@@ -129,3 +129,31 @@ def test_killed_while_it_is_created(scheduled: Site, seq: int, moment: str) -> N
     ended = site.run("run", "resume", run, "--yes")
     assert ended.returncode == (3 if seq == _DOING else 0), ended.stderr
     assert_back(site, jobs)
+
+
+#: Ends the session that takes the rows out of the table that has kept them.
+_CUT = """
+    CREATE FUNCTION public.cut() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+    CREATE TRIGGER cut BEFORE UPDATE ON cron.job
+        FOR EACH STATEMENT EXECUTE FUNCTION public.cut()
+"""
+
+
+@pytest.mark.parametrize("scheduled", ["files"], indirect=True)
+def test_a_connection_that_is_lost_meanwhile_stops_the_run_and_a_resume_goes_on(
+    scheduled: Site,
+) -> None:
+    site = scheduled
+    jobs = site.sql(JOBS)
+    snapshot(site)
+    killed(site, "restore", _DOING, "after", RestoreChoices())
+    (run,) = [r.run for r in site.wiring().runs.all() if r.runbook == "restore"]
+    site.sql(_CUT)
+    stopped = site.run("run", "resume", run, "--yes")
+    assert stopped.returncode == 41, stopped.stderr
+    assert "was lost" in stopped.stderr
+    site.sql("DROP FUNCTION public.cut CASCADE")
+    ended = site.run("run", "resume", run, "--yes")
+    assert ended.returncode == 3, ended.stderr
+    assert_back(site, jobs)

@@ -7,7 +7,7 @@ from alexandria_backup.archive.copy_text import columns_of
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.load_archive import load_privileges
 from alexandria_backup.copying.loading import Loading
-from alexandria_backup.errors import ClientToolFailed, StatementFailed
+from alexandria_backup.errors import ClientToolFailed, ConnectionLost, StatementFailed
 from alexandria_backup.postgres.bound_extension import (
     give_rows_back,
     keep_rows_aside,
@@ -35,8 +35,8 @@ def make_room_for_bound(shadow: Session, entries: Sequence[TocEntry]) -> None:
 def bring_back_bound(session: Session, load: Loading) -> tuple[str, ...]:
     """Create the extension and give it its rows and privileges; return the warnings.
 
-    What goes wrong is a warning, too: the data are there and proved, and the application must not
-    stay down for a job that is not to run anyway.
+    What is refused is a warning, too: the data are there and proved, and the application must not
+    stay down for a job that is not to run anyway. Raises ConnectionLost.
     """
     bound = bound_extension(load.entries)
     if bound is None:
@@ -46,6 +46,9 @@ def bring_back_bound(session: Session, load: Loading) -> tuple[str, ...]:
         if rows_are_aside(session):
             active = give_rows_back(session, _tables(bound), bound.sequences)
         load_privileges(load, bound.privileges)
+    except ConnectionLost:
+        # Nobody knows how far it came: the run stops, and a resume goes on from here.
+        raise
     except (StatementFailed, ClientToolFailed) as error:
         return (f"`pg_cron` was not created in full: {error.message}",)
     if not active:
