@@ -4,6 +4,8 @@ from typing import Final
 
 #: The session's role may not do that.
 INSUFFICIENT_PRIVILEGE: Final = "42501"
+#: There is no database of that name, or no longer.
+DATABASE_MISSING: Final = "3D000"
 #: A lock was not to be had at once, or within `lock_timeout`.
 LOCK_NOT_AVAILABLE: Final = "55P03"
 #: What is to be dropped is still needed.

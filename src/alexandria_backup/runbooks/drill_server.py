@@ -12,14 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from alexandria_backup.errors import AlexandriaError, PrecheckRefused
-from alexandria_backup.events import Emit, Note
+from alexandria_backup.errors import AlexandriaError, PrecheckRefused, StatementFailed
+from alexandria_backup.events import Emit, Note, Warned
 from alexandria_backup.postgres.client_tools import ClientTools, installed_in
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.server import list_databases
 from alexandria_backup.postgres.shadow import discard_unfinished, drop_database, read_marker
+from alexandria_backup.postgres.sqlstates import DATABASE_MISSING, INSUFFICIENT_PRIVILEGE
 from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.postgres.throwaway_folder import remove_left_over, throwaway_folder
@@ -33,6 +34,8 @@ NAME: Final = "drill"
 _QUIET: Final = {"shared_preload_libraries": "", "max_logical_replication_workers": "0"}
 _RUN: Final = re.compile(r"drill-\d{8}T\d{6}Z-[2-9a-z]{4}")
 _DATABASE: Final = re.compile(r"alexandria_drill_(\d{8}t\d{6}z)_([2-9a-z]{4})")
+#: Another role's database, and one that was dropped meanwhile: no reason not to drill.
+_PASSED_OVER: Final = frozenset({INSUFFICIENT_PRIVILEGE, DATABASE_MISSING})
 _UNFINISHED: Final = re.compile(rf"alexandria_new_({_RUN.pattern})")
 
 #: Client tools that fit a server's major version.
@@ -130,8 +133,7 @@ def _given(
     # Held by a session, so that it ends with this process and tells the next drill of that.
     with run_lock(servers, run):
         with servers.maintenance() as maintenance:
-            for name in drop_left_over(maintenance):
-                emit(Note(message=f"what a killed drill has left was dropped: database `{name}`"))
+            drop_left_over(maintenance, emit)
         try:
             yield DrillServer(servers=servers, tools=tools, own=False)
         finally:
@@ -139,22 +141,33 @@ def _given(
                 _drop(maintenance, run, database)
 
 
-def drop_left_over(maintenance: Session) -> tuple[str, ...]:
-    """Drop the databases of drills that were killed; return their names.
+def drop_left_over(maintenance: Session, emit: Emit) -> None:
+    """Drop the databases of drills that were killed, and tell of each.
 
-    A drill that is at work, from whatever machine, holds the lock of its run.
+    A drill that is at work, from whatever machine, holds the lock of its run. What another role's
+    drill has left, or another drill drops at this moment, is passed over with a warning.
     """
-    dropped = []
     for name in list_databases(maintenance):
         run = _run_of(name)
         if run is None or is_locked(maintenance, run):
             continue
-        if _UNFINISHED.fullmatch(name):
-            discard_unfinished(maintenance, run)
-        elif not _drop(maintenance, run, name):
+        try:
+            dropped = _drop_left_over(maintenance, run, name)
+        except StatementFailed as error:
+            if error.sqlstate not in _PASSED_OVER:
+                raise
+            why = error.message
+            emit(Warned(message=f"database `{name}` of a killed drill is not dropped: {why}"))
             continue
-        dropped.append(name)
-    return tuple(dropped)
+        if dropped:
+            emit(Note(message=f"what a killed drill has left was dropped: database `{name}`"))
+
+
+def _drop_left_over(maintenance: Session, run: str, name: str) -> bool:
+    if _UNFINISHED.fullmatch(name):
+        discard_unfinished(maintenance, run)
+        return True
+    return _drop(maintenance, run, name)
 
 
 def _run_of(database: str) -> str | None:
