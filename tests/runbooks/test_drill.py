@@ -444,6 +444,29 @@ def test_a_session_that_ends_in_the_middle_shows_nothing(drills: Range) -> None:
     assert drills.newest()["status"] == "stored"
 
 
+@pytest.mark.parametrize(
+    ("query", "why"),
+    [
+        (
+            "SET LOCAL work_mem = '64kB'; SET LOCAL temp_file_limit = 1; SELECT count(*) > 0 "
+            "FROM (SELECT FROM generate_series(1, 50000) AS g ORDER BY md5(g::text)) AS sorted",
+            "temporary file size exceeds",
+        ),
+        ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(60) IS NULL", "statement timeout"),
+        ("SELECT pg_read_file('no-such-file') IS NULL", "could not open file"),
+    ],
+    ids=["resources", "cancelled", "system"],
+)
+def test_a_check_that_the_server_cannot_answer_shows_nothing(
+    drills: Range, query: str, why: str
+) -> None:
+    drills.checks(wrong="SELECT false", unanswered=query)
+    drills.snapshot()
+    refused(drills.drill(), 23, "the drill could not run, so nothing is known", why)
+    newest = drills.newest()
+    assert (newest["status"], newest["doubt"]) == ("stored", None)
+
+
 # ── results that are not to be believed ──────────────────────────────────────────────────────────
 
 

@@ -1,15 +1,20 @@
 """The queries that an operator wants asked of restored data."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from alexandria_backup.errors import ChecksFailed, ConnectionLost, StatementFailed
 from alexandria_backup.postgres.connect import Session
+
+#: Classes of SQLSTATEs by which no answer is told: resources, an operator's intervention, system.
+_TROUBLE: Final = frozenset({"53", "57", "58"})
 
 
 def ask(session: Session, checks: Mapping[str, str]) -> None:
     """Ask each query in a read-only transaction; raise ChecksFailed, naming all that have failed.
 
-    One has passed where it returns exactly one row whose first column is true.
+    One has passed where it returns exactly one row whose first column is true. Raises
+    StatementFailed where the server is in trouble: then nobody knows the answer.
     """
     failed = {
         name: problem for name, query in checks.items() if (problem := _problem(session, query))
@@ -30,6 +35,8 @@ def _problem(session: Session, query: str) -> str | None:
     except ConnectionLost:
         raise
     except StatementFailed as error:
+        if error.sqlstate is not None and error.sqlstate[:2] in _TROUBLE:
+            raise
         return f"was refused: {error.message}"
     if len(rows) != 1:
         return f"returned {len(rows):,} rows, and one is expected"
