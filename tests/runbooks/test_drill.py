@@ -17,6 +17,8 @@ from shapes_support import SHAPES, create_shapes
 from site_support import CHINOOK_ROWS, CHINOOK_TABLES, Ended, Site
 from small_disks import SmallDisk
 
+from alexandria_backup.errors import SnapshotMissing
+from alexandria_backup.events import Event, StepStarted
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.repository.layout import manifest_name, object_name
 from alexandria_backup.repository.ledger_entry import Action
@@ -358,6 +360,28 @@ def test_without_its_key_the_chain_is_not_called_verified(chained: Range) -> Non
     chained.site.config.write_text(text.replace(CHAIN_SETTINGS, ""), encoding="utf-8")
     refused(chained.drill(), 31, "could not be verified")
     assert chained.newest()["status"] == "drilled"
+
+
+def test_a_snapshot_that_is_removed_meanwhile_is_missing_and_leaves_no_result(
+    drills: Range,
+) -> None:
+    drills.snapshot()
+    name = drills.newest()["id"]
+    drills.snapshot()
+
+    def remove_before_the_load(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.step == "load":
+            removed = drills.site.run("snapshot", "delete", name, "--reason", "x", "--yes")
+            assert removed.returncode == 0, removed.stderr
+
+    drill = drills.site.wiring(remove_before_the_load).drills.drill(name)
+    with pytest.raises(SnapshotMissing, match="removed by delete"):
+        drill.run()
+    drills.assert_clean()
+    results = drills.site.repository / "results"
+    assert [path for path in results.rglob("*") if path.is_file()] == []
+    ledger = drills.site.wiring().repositories.opened.ledger.read()
+    assert Action.DRILL not in {entry.action for entry in ledger.entries.values()}
 
 
 # ── an inconclusive one ──────────────────────────────────────────────────────────────────────────

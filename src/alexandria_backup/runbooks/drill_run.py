@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from alexandria_backup.errors import AlexandriaError, ProofFailed, SnapshotDamaged
+from alexandria_backup.errors import AlexandriaError, ProofFailed, SnapshotDamaged, SnapshotMissing
 from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.drill import TIMED
 from alexandria_backup.runbooks.drill_stage import Stage
@@ -63,13 +63,16 @@ class Drill:
         """Do all of it, and keep what was found.
 
         Raises SnapshotDamaged or ProofFailed where the snapshot is not good, which is kept, too;
-        DrillInconclusive where the drill could not run; Interrupted. Nothing of it is left then.
+        SnapshotMissing where it was removed meanwhile, of which nothing is kept; DrillInconclusive
+        where the drill could not run; Interrupted. Nothing of it is left then.
         """
         try:
             summary = self.procedure.run(lambda _: None)
         except AlexandriaError as error:
             told = as_told(error)
-            if isinstance(told, SnapshotDamaged | ProofFailed):
+            # One that was removed meanwhile is not bad, and nobody asks for its results any more.
+            gone = isinstance(told, SnapshotMissing)
+            if isinstance(told, SnapshotDamaged | ProofFailed) and not gone:
                 self.keeper.bad(told)
             raise told from error
         finally:
