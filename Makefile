@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# pytest-xdist: one worker per core; `make test WORKERS=0` runs in one process.
-WORKERS ?= auto
+# pytest-xdist: two workers more than cores, since tests wait for servers and disks half of the time;
+# `make test WORKERS=0` runs in one process.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # Trust what the machine trusts: many networks have a certificate authority of their own.
 export UV_SYSTEM_CERTS = 1
 
