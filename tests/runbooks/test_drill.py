@@ -17,7 +17,7 @@ from shapes_support import SHAPES, create_shapes
 from site_support import CHINOOK_ROWS, CHINOOK_TABLES, Ended, Site
 from small_disks import SmallDisk
 
-from alexandria_backup.errors import SnapshotMissing
+from alexandria_backup.errors import SnapshotDamaged, SnapshotMissing
 from alexandria_backup.events import Event, StepStarted
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.repository.layout import manifest_name, object_name
@@ -176,6 +176,35 @@ def test_an_encrypted_one_needs_its_identity(
     ended = drills.drill(environ=opening)
     assert ended.returncode == 0, ended.stderr
     assert drills.newest()["status"] == "drilled"
+
+
+@pytest.fixture
+def a_file(site: Site, drills_at: DrillsAt) -> Range:
+    """Drills of archives that are plain files."""
+    return drills_at(site)
+
+
+def test_a_file_that_changes_meanwhile_is_to_be_drilled_once_more(a_file: Range) -> None:
+    archive = a_file.site.dump()
+
+    def change_before_the_load(event: Event) -> None:
+        if isinstance(event, StepStarted) and event.step == "load":
+            a_file.site.sql("CREATE TABLE later (i int)")
+            a_file.site.dump()
+
+    drill = a_file.site.wiring(change_before_the_load).drills.drill(str(archive))
+    with pytest.raises(SnapshotDamaged, match="has changed since it was read") as caught:
+        drill.run()
+    assert caught.value.hint == "alexandria snapshot drill …   # once more"
+    a_file.assert_clean()
+
+
+def test_a_file_without_a_signature_is_believed_by_drilling_so(a_file: Range) -> None:
+    archive = str(a_file.site.dump())
+    key = SigningKey.generate("alexandria-backup").trusted
+    trusting = {"ALEXANDRIA_SIGNING__TRUSTED_KEYS": json.dumps([str(key)])}
+    hint = "ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria snapshot drill …   # believe it"
+    refused(a_file.drill(archive, environ=trusting), 20, "has no manifest", f"hint: {hint}")
 
 
 def test_a_plan_starts_nothing_and_keeps_nothing(drills: Range) -> None:

@@ -19,7 +19,7 @@ from alexandria_backup.errors import (
 from alexandria_backup.events import Warned
 from alexandria_backup.runbooks.anchors import anchors_of
 from alexandria_backup.runbooks.drill_checks import ask
-from alexandria_backup.runbooks.drill_server import NAME
+from alexandria_backup.runbooks.drill_server import COMMAND, NAME
 from alexandria_backup.runbooks.drill_stage import Stage
 from alexandria_backup.runbooks.restore_find import read_source
 from alexandria_backup.runbooks.restore_load import CreateShadow, Load
@@ -68,7 +68,7 @@ class Find(ReadingStep):
         """Raise SnapshotDamaged where it is not what was recorded."""
         stage = self.stage
         entry, read, source = read_source(
-            stage.place, state.request.archive, stage.chain, stage.emit
+            stage.place, state.request.archive, stage.chain, stage.emit, command=COMMAND
         )
         if entry.manifest is None:
             stage.emit(Warned(message=f"`{entry.id}` has no manifest: nobody says what it holds"))

@@ -30,6 +30,8 @@ from alexandria_backup.runbooks.step import shell
 
 #: What the name of each run of a drill begins with.
 NAME: Final = "drill"
+#: How one is begun, for hints.
+COMMAND: Final = "alexandria snapshot drill …"
 #: A restored database is somebody's code, and must not act on the world.
 _QUIET: Final = {"shared_preload_libraries": "", "max_logical_replication_workers": "0"}
 _RUN: Final = re.compile(r"drill-\d{8}T\d{6}Z-[2-9a-z]{4}")

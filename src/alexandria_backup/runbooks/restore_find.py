@@ -67,6 +67,7 @@ class Find(ReadingStep):
             state.request.archive,
             self.parts.chain,
             self.parts.emit,
+            command="alexandria restore …",
             tables=state.request.tables,
         )
         with self.parts.servers.maintenance() as maintenance:
@@ -126,19 +127,25 @@ class Find(ReadingStep):
 
 
 def read_source(
-    place: SnapshotPlace, name: str, chain: ChainReader, emit: Emit, *, tables: Sequence[str] = ()
+    place: SnapshotPlace,
+    name: str,
+    chain: ChainReader,
+    emit: Emit,
+    *,
+    command: str,
+    tables: Sequence[str] = (),
 ) -> tuple[SnapshotEntry, ReadArchive, Source]:
     """Read the archive of a snapshot to its end, its audit chain in the same pass.
 
-    Where only some `tables` are asked for, the rows of the others are left aside. Raises
-    SnapshotDamaged where it is not whole, not what its manifest describes, or has no manifest where
-    a signed one is asked for.
+    `command` is what the operator has typed, for hints. Where only some `tables` are asked for, the
+    rows of the others are left aside. Raises SnapshotDamaged where it is not whole, not what its
+    manifest describes, or has no manifest where a signed one is asked for.
     """
     entry = place.find(name)
     if entry.manifest is None and place.trusts:
         raise SnapshotDamaged(
             f"`{entry.id}` has no manifest, and `[signing] trusted_keys` asks for a signed one",
-            hint="ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' alexandria restore …   # believe it",
+            hint=f"ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' {command}   # believe it",
         )
     archive = place.archive(entry.archive)
     if tables:

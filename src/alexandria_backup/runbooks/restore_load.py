@@ -161,7 +161,7 @@ class Load:
         if (archive.identity or _sha256(archive)) != state.known_source.identity:
             raise SnapshotDamaged(
                 f"`{state.request.archive}` has changed since it was read",
-                hint=f"alexandria run abort {state.run}   # then start anew",
+                hint=self.parts.anew(state.run),
             )
 
 

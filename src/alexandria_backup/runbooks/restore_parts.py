@@ -34,4 +34,6 @@ class RestoreParts:
     #: Memory of the server's machine, where it cannot be measured from here.
     server_memory_bytes: int | None = None
     fence_patience_s: float
+    #: What is typed to begin anew where what is read has changed, given the run.
+    anew: Callable[[str], str] = lambda run: f"alexandria run abort {run}   # then start anew"
     emit: Emit

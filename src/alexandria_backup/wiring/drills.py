@@ -16,6 +16,7 @@ from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.runbooks.drill import drill_runbook
 from alexandria_backup.runbooks.drill_run import Drill
 from alexandria_backup.runbooks.drill_server import (
+    COMMAND,
     NAME,
     Candidate,
     DrillServer,
@@ -100,6 +101,8 @@ class Drills:
             server_free_bytes=None,
             server_reserve_bytes=settings.database.server_reserve,
             fence_patience_s=settings.database.fence_timeout_s,
+            # There is no journal, and so nothing to abort.
+            anew=lambda _: f"{COMMAND}   # once more",
             emit=self.rooms.emit,
         )
 
