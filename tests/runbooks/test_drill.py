@@ -25,6 +25,7 @@ from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.manifest import Manifest, decode, encode
 from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.sealing.signing import SigningKey, sign_note
+from alexandria_backup.settings.model import DatabaseSettings
 
 DrillsAt = Callable[[Site], Range]
 
@@ -481,6 +482,9 @@ def test_what_would_touch_the_reserve_is_not_begun(drills: Range) -> None:
     drills.snapshot()
     much = {"ALEXANDRIA_DATABASE__SERVER_RESERVE": str(1 << 60)}
     refused(drills.drill(environ=much), 23, "no server can take the snapshot", "must stay free")
+    described = DatabaseSettings.model_fields["server_reserve"].description
+    assert described is not None
+    assert "a drill" in described
 
 
 def test_a_server_of_its_own_needs_no_dsn(drills: Range) -> None:

@@ -53,8 +53,8 @@ class DatabaseSettings(Section):
     server_reserve: Count = Field(
         268_435_456,
         ge=0,
-        description="Bytes that a restore leaves free on the server: it is refused where it would "
-        "need them, and stopped where it comes to need them.",
+        description="Bytes that a restore or a drill leaves free on the server: it is refused "
+        "where it would need them, and stopped where it comes to need them.",
     )
     server_memory: Count | None = Field(
         None,
