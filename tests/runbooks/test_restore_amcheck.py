@@ -8,7 +8,8 @@ import pytest
 from oracle_support import Good, brought_back, snapshot, wreck
 from site_support import Site
 
-from alexandria_backup.events import discard
+from alexandria_backup.errors import ConnectionLost
+from alexandria_backup.events import Event, discard
 from alexandria_backup.postgres.amcheck import check_pages
 from alexandria_backup.postgres.connect import connect
 from alexandria_backup.postgres.dsn import Dsn
@@ -71,15 +72,34 @@ def test_an_index_that_lacks_rows_fails_the_proof(
 
 def test_what_a_killed_check_has_left_is_removed(debian_site: Site) -> None:
     site = debian_site
-    site.sql(
-        "CREATE SCHEMA alexandria_backup_check;"
-        "CREATE EXTENSION amcheck SCHEMA alexandria_backup_check"
-    )
     dsn = Dsn.parse(site.server.conninfo(site.database))
+    ours = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'alexandria%%'"
+    with connect(dsn, purpose="test") as killed:
+        backend = killed.value("SELECT pg_backend_pid()")
+
+        def kill(_: Event) -> None:
+            site.value("SELECT pg_terminate_backend(%s, 10000)", backend)
+
+        with pytest.raises(ConnectionLost):
+            check_pages(killed, kill)
+    assert site.value(ours) == 1
     with connect(dsn, purpose="test") as session:
         checked = check_pages(session, discard)
     assert checked.findings == checked.not_checked == ()
     assert checked.tables > 11
+    assert site.value("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'") == 0
+    assert site.value(ours) == 0
+
+
+def test_a_schema_of_the_users_that_is_called_like_ours_stays(debian_site: Site) -> None:
+    site = debian_site
+    site.sql(
+        "CREATE SCHEMA alexandria_backup_check;"
+        "CREATE TABLE alexandria_backup_check.kept AS SELECT generate_series(1, 3) AS id"
+    )
+    archive = site.dump()
+    brought_back(site, archive, "--amcheck", good=Good(site=site))
+    assert site.value("SELECT count(*) FROM alexandria_backup_check.kept") == 3
     assert site.value("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'") == 0
 
 

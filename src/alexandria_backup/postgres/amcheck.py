@@ -1,9 +1,11 @@
 """Tables and B-tree indexes read with extension `amcheck`: indexes hold what the tables hold.
 
 Where the database has not got the extension, it is there for the check alone, in a schema of its
-own that is dropped with it.
+own that is dropped with it. That schema's name is drawn, and its COMMENT says that it is ours and
+of which database: a schema of the user's is never taken for it, whatever it is called.
 """
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +14,13 @@ from typing import Final, NamedTuple
 from alexandria_backup.errors import ConnectionLost, StatementFailed
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified
+from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal, quote_qualified
 from alexandria_backup.postgres.queries import load
 from alexandria_backup.postgres.sqlstates import DATA_CORRUPTED, INDEX_CORRUPTED
 
 EXTENSION: Final = "amcheck"
 _TABLE: Final = "table"
-_SCHEMA: Final = "alexandria_backup_check"
+_SCHEMA_PREFIX: Final = "alexandria_backup_check_"
 #: How many findings of one table are told.
 _MOST_FINDINGS: Final = 3
 
@@ -100,21 +102,28 @@ def _work(session: Session, schema: str) -> list[_Work]:
 @contextmanager
 def _extension(session: Session) -> Iterator[str]:
     """Give the schema that the extension is in."""
-    # What a check that was killed has left is ours: nobody else has a schema of this name.
-    _remove(session)
-    found = session.value(load("amcheck")["schema"])
+    queries = load("amcheck")
+    mark = str(session.value(queries["mark"]))
+    for (left,) in session.all(queries["left_by_a_killed_check"], (mark,)):
+        _remove(session, left)
+    found = session.value(queries["schema"])
     if found is not None:
         yield str(found)
         return
-    schema = quote_identifier(_SCHEMA)
+    name = _SCHEMA_PREFIX + secrets.token_hex(8)
+    schema = quote_identifier(name)
     with session.transaction():
         session.execute(f"CREATE SCHEMA {schema}")
+        session.execute(f"COMMENT ON SCHEMA {schema} IS {quote_literal(mark)}")
         session.execute(f"CREATE EXTENSION {EXTENSION} WITH SCHEMA {schema}")
     try:
-        yield _SCHEMA
+        yield name
     finally:
-        _remove(session)
+        _remove(session, name)
 
 
-def _remove(session: Session) -> None:
-    session.execute(f"DROP SCHEMA IF EXISTS {quote_identifier(_SCHEMA)} CASCADE")
+def _remove(session: Session, schema: str) -> None:
+    """Drop a schema of ours with the extension in it, and fail where it holds anything else."""
+    if session.value(load("amcheck")["schema"]) == schema:
+        session.execute(f"DROP EXTENSION {EXTENSION}")
+    session.execute(f"DROP SCHEMA {quote_identifier(schema)}")

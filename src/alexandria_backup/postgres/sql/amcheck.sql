@@ -5,6 +5,17 @@ SELECT n.nspname
 FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
 WHERE e.extname = 'amcheck'
 
+-- name: mark
+-- What the COMMENT of a schema of ours says. An archive may hold such a comment, but of another database.
+SELECT 'made by alexandria-backup to check database ' || d.oid
+FROM pg_catalog.pg_database AS d
+WHERE d.datname = pg_catalog.current_database()
+
+-- name: left_by_a_killed_check
+SELECT n.nspname
+FROM pg_catalog.pg_namespace AS n
+WHERE pg_catalog.obj_description(n.oid, 'pg_namespace') = %s
+
 -- name: has_heap_check
 SELECT pg_catalog.count(*) > 0
 FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
