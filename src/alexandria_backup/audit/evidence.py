@@ -8,6 +8,7 @@ from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.capture_rows import CapturedRow, captured, set_digest
 from alexandria_backup.audit.discovery import AuditTable
 from alexandria_backup.audit.finding import Code
+from alexandria_backup.audit.held import held
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import Recipe, Role
@@ -59,13 +60,13 @@ def collect(
     Raises AuditUnverified where no row is at fault, or too many are to be told one by one;
     UsageError where `through` is no row, or what goes before it is not the head of a chain.
     """
-    with session.transaction(read_only=True, repeatable_read=True):
+    with held(session, table) as there:
         report = verify_in_transaction(
-            session, table=table, recipe=recipe, key=key, anchors=anchors, limit=MOST_ROWS
+            session, table=there, recipe=recipe, key=key, anchors=anchors, limit=MOST_ROWS
         )
         if through is not None:
-            return _head(session, table, recipe, report, key=key, through=through)
-        return _at_fault(session, table, recipe, report)
+            return _head(session, there, recipe, report, key=key, through=through)
+        return _at_fault(session, there, recipe, report)
 
 
 def rows_of(

@@ -10,6 +10,7 @@ from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.comparing import compare
 from alexandria_backup.audit.discovery import AuditTable, discover_table
+from alexandria_backup.audit.held import held
 from alexandria_backup.audit.incarnation import histories
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
@@ -78,12 +79,14 @@ def verify_live(
     at once, and links and anchors are checked all the same. Raises what `discover_table` raises,
     and StatementFailed.
     """
-    with session.transaction(read_only=True, repeatable_read=True):
+    table = table or discover_table(session)
+    alone = session.transaction(read_only=True, repeatable_read=True)
+    with held(session, table) if table else alone as there:
         return verify_in_transaction(
             session,
             recipe=recipe,
             key=key,
-            table=table,
+            table=there,
             anchors=(*anchors, *((anchor,) if anchor else ())),
             limit=limit,
             emit=emit,
@@ -102,8 +105,9 @@ def verify_in_transaction(
 ) -> AuditReport:
     """Verify the chain as the session's open transaction sees it, as a snapshot does it.
 
-    The transaction must be repeatable read, and may be one that has imported a snapshot. Large
-    tables are read by several processes, each of which imports the transaction's snapshot.
+    The transaction must be repeatable read, and may be one that has imported a snapshot; the table
+    must have been locked before its snapshot was taken, as `held` does. Large tables are read by
+    several processes, each of which imports the transaction's snapshot.
     """
     known = histories(session)
     table = table or discover_table(session)
