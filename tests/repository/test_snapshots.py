@@ -1,4 +1,6 @@
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from repository_support import NOON, SIGNED, Site, later
@@ -11,8 +13,15 @@ from alexandria_backup.errors import (
     StoreUnreachable,
     WrongKey,
 )
+from alexandria_backup.repository import results
 from alexandria_backup.repository.examining import Bad, examine, record
-from alexandria_backup.repository.layout import LEASES, RESULTS, manifest_name, object_name
+from alexandria_backup.repository.layout import (
+    LEASES,
+    RESULTS,
+    manifest_name,
+    new_result_name,
+    object_name,
+)
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.repository.objects import objects_present
@@ -93,6 +102,27 @@ class TestStatus:
         (name,) = [info.name for info in site.store.list(RESULTS)]
         site.replace(name, site.store.get(name).partition(b"\n\n")[0] + b"\n")
         assert site.repository().snapshots.find(manifest.snapshot).status == "stored"
+
+    def test_a_result_under_a_later_time_does_not_count(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, SIGNED)
+        manifest = site.snapshot()
+        self.examined(site, manifest, (Examination.DRILLED, True))
+        (name,) = [info.name for info in site.store.list(RESULTS)]
+        later_name = new_result_name(manifest.snapshot, datetime.now(UTC) + timedelta(days=365))
+        site.store.put(later_name, site.store.get(name))
+        assert self.examined(site, manifest, (Examination.READ_BACK, False)) == "damaged"
+        (found,) = [found for found in site.repository().results.all() if found.problem]
+        assert found.name == later_name
+        assert "its name does not fit its time" in (found.problem or "")
+
+    def test_a_good_result_of_the_future_takes_no_damage_back(self, site: Site) -> None:
+        manifest = site.snapshot()
+        with patch.object(results, "datetime", wraps=datetime) as clock:
+            clock.now.return_value = datetime.now(UTC) + timedelta(days=365)
+            assert self.examined(site, manifest, (Examination.DRILLED, True)) == "drilled"
+        assert self.examined(site, manifest, (Examination.READ_BACK, False)) == "damaged"
+        found = site.repository().snapshots.find(manifest.snapshot)
+        assert "is dated in the future of this machine's clock" in (found.doubt or "")
 
     def test_a_machine_without_the_key_keeps_none(self, tmp_path: Path) -> None:
         site = Site(tmp_path, SIGNED)

@@ -32,7 +32,8 @@ class Line:
     #: Names of trusted keys that signed the manifest.
     signers: tuple[str, ...]
     problem: str | None
-    #: What the checks of the newest drill were not content with; the rows are as recorded then.
+    #: What the checks of the newest drill were not content with, where the rows are as recorded; or
+    #: that a result is dated in the future.
     doubt: str | None
 
     @classmethod
@@ -83,5 +84,5 @@ def command(
         )
     invocation.renderer.result(lines, table if lines else "no snapshots yet")
     for line in lines:
-        if wrong := line.problem or line.doubt:
+        for wrong in filter(None, (line.problem, line.doubt)):
             invocation.emit(Warned(message=f"`{line.id}`: {wrong}"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from difflib import get_close_matches
 
 from alexandria_backup.errors import SnapshotMissing
@@ -61,7 +61,16 @@ class SnapshotEntry:
 
     @property
     def doubt(self) -> str | None:
-        """What the checks of the newest drill were not content with; None where they were."""
+        """Why the newest results are not the whole story; None where they are.
+
+        One is dated in the future of this machine's clock, or the checks of the newest drill were
+        not content.
+        """
+        if self.results and self.results[-1].at > datetime.now(UTC):
+            return (
+                f"the result of {self.results[-1].at:%Y-%m-%d %H:%M} UTC is dated in the future of "
+                "this machine's clock: one of the clocks is wrong"
+            )
         newest = next(
             (r for r in reversed(self.results) if r.examination is Examination.DRILLED), None
         )

@@ -129,6 +129,11 @@ def new_result_name(snapshot: str, at: datetime) -> str:
     return f"{RESULTS}{snapshot}/{_instant(at)}-{_random()}"
 
 
+def is_result_name(name: str, snapshot: str, at: datetime) -> bool:
+    """Tell whether this is a name that a result about `snapshot`, found at `at`, is given."""
+    return name.rpartition("-")[0] == f"{RESULTS}{snapshot}/{_instant(at)}"
+
+
 def partial_name(run: str, number: int) -> str:
     """Return the name of the `number`-th record of what a run has stored."""
     return f"{PARTIALS}{run}/{number:06}"

@@ -9,7 +9,13 @@ from typing import Final, Literal
 
 from alexandria_backup.repository.access import Access, Found, Owned
 from alexandria_backup.repository.documents import Form
-from alexandria_backup.repository.layout import RESULTS, Kind, new_result_name, parse
+from alexandria_backup.repository.layout import (
+    RESULTS,
+    Kind,
+    is_result_name,
+    new_result_name,
+    parse,
+)
 from alexandria_backup.repository.manifest_parts import Instant, PlainName, Sha256Hex
 from alexandria_backup.storage.store import ObjectInfo
 
@@ -109,6 +115,7 @@ class Results:
     def _listed(self, prefix: str) -> tuple[Found[Result], ...]:
         listed = self._access.store.list(prefix)
         named = [info for info in listed if parse(info.name).kind is Kind.RESULT]
+        # The time in a name is the one that is signed, or the result is not believed.
         named.sort(key=lambda info: info.name.rpartition("/")[2])
         return tuple(self._access.read_all(_FORM, named, self._opened))
 
@@ -116,6 +123,10 @@ class Results:
         result = self._access.decode(_FORM, data)
         if result.snapshot != parse(info.name).key:
             raise _FORM.invalid(f"the result is one of snapshot `{result.snapshot}`")
+        if not is_result_name(info.name, result.snapshot, result.at):
+            raise _FORM.invalid(
+                f"its name does not fit its time, {result.at:%Y-%m-%d %H:%M:%S} UTC"
+            )
         return result
 
 
@@ -126,12 +137,15 @@ def bad_objects(results: Iterable[Found[Result]]) -> frozenset[str]:
     )
 
 
-def standing_of(results: Iterable[Result]) -> tuple[Examination | None, Result | None]:
+def standing_of(
+    results: Iterable[Result], now: datetime
+) -> tuple[Examination | None, Result | None]:
     """Return the most that was done and found good, and the newest result that found it bad.
 
     `results` are of one manifest, oldest first. One that is good takes back an earlier bad one only
-    where it did at least as much. A drill that failed by the operator's queries alone has read
-    everything back and found it as recorded: that is no damage, and it is not drilled.
+    where it did at least as much, and not where it is of later than `now`: a clock that is wrong
+    must not outlast what is found until then. A drill that failed by the operator's queries alone
+    has read everything back and found it as recorded: that is no damage, and it is not drilled.
     """
     best: Examination | None = None
     bad: Result | None = None
@@ -140,7 +154,9 @@ def standing_of(results: Iterable[Result]) -> tuple[Examination | None, Result |
         if not result.good and not result.only_checks:
             bad, best = result, None
             continue
-        if bad is not None and order.index(result.examination) < order.index(bad.examination):
+        if bad is not None and (
+            result.at > now or order.index(result.examination) < order.index(bad.examination)
+        ):
             continue
         bad = None
         if result.only_checks:

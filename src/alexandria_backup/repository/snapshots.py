@@ -7,7 +7,7 @@ wrong makes it `damaged` until one that does as much finds it good.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from alexandria_backup.errors import (
@@ -189,7 +189,7 @@ def how_it_went(snapshot: str, ledger: LedgerReport) -> str | None:
 
 def _standing(about: Iterable[Result]) -> tuple[str, str | None]:
     """Return what was done with the snapshot of a manifest, and what was found wrong with it."""
-    best, bad = standing_of(about)
+    best, bad = standing_of(about, datetime.now(UTC))
     if bad is not None:
         return STORED, f"{bad.examination.value} on {bad.at:%Y-%m-%d %H:%M} UTC: {bad.problem}"
     if best is None or best is Examination.VERIFIED:
