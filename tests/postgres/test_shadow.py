@@ -92,6 +92,7 @@ def test_a_shadow_is_like_its_target(
         made = facts_of(maintenance, shadow)
         for name in ("owner", "encoding", "locale_provider", "collate", "ctype", "locale"):
             assert getattr(made, name) == getattr(like, name)
+        assert made.connection_limit == -1
         assert set(made.grants) == set(like.grants)
         found = read_marker(maintenance, shadow)
         assert found is not None

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -10,15 +11,18 @@ from psycopg import sql
 from site_support import new_role
 
 from alexandria_backup.events import Event, Note, Warned
-from alexandria_backup.postgres.connect import connect
+from alexandria_backup.postgres.connect import Session, connect
+from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.shadow import Marker
+from alexandria_backup.postgres.server import list_databases
+from alexandria_backup.postgres.shadow import Marker, create_shadow
 from alexandria_backup.runbooks.drill_server import database_of, drop_left_over
 from alexandria_backup.secret import Secret
 
 _RUN = "drill-20200101T000000Z-aaaa"
 _LEFT = database_of(_RUN)
+_UNFINISHED = f"alexandria_new_{_RUN}"
 _WAIT_FOR_IT = (
     "SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.objid "
     "WHERE d.datname = %s AND l.classid = 'pg_database'::regclass AND NOT l.granted"
@@ -42,7 +46,7 @@ def clean(conninfo: Secret) -> list[Event]:
     return told
 
 
-@pytest.mark.parametrize("name", [_LEFT, f"alexandria_new_{_RUN}"], ids=["made", "unfinished"])
+@pytest.mark.parametrize("name", [_LEFT, _UNFINISHED], ids=["made", "unfinished"])
 def test_the_database_of_another_role_is_passed_over_and_named(
     server_any: EmbeddedServer, new_database: Callable[..., Secret], name: str
 ) -> None:
@@ -62,6 +66,46 @@ def test_the_database_of_another_role_is_passed_over_and_named(
     (noted,) = clean(administrator)
     assert isinstance(noted, Note)
     assert f"was dropped: database `{name}`" in noted.message
+
+
+@pytest.mark.parametrize("name", [_LEFT, _UNFINISHED], ids=["made", "unfinished"])
+def test_what_merely_has_the_name_stays_and_is_named(
+    server: EmbeddedServer, new_database: Callable[..., Secret], name: str
+) -> None:
+    new_database(server, name=name)
+    for _ in range(2):
+        (warned,) = clean(server.conninfo("postgres"))
+        assert isinstance(warned, Warned)
+        assert f"database `{name}` has the name of a drill's, and not its mark" in warned.message
+
+
+def test_what_merely_has_the_name_stays_beside_what_is_dropped(
+    server: EmbeddedServer, new_database: Callable[..., Secret]
+) -> None:
+    for name in (_LEFT, _UNFINISHED):
+        new_database(server, name=name)
+    with psycopg.connect(server.conninfo("postgres").reveal(), autocommit=True) as connection:
+        mark(connection, _LEFT)
+    assert {type(event) for event in clean(server.conninfo("postgres"))} == {Note, Warned}
+    (warned,) = clean(server.conninfo("postgres"))
+    assert _UNFINISHED in str(warned)
+
+
+def test_one_that_was_killed_before_it_could_comment_is_dropped(server_any: EmbeddedServer) -> None:
+    administrator = Dsn.parse(server_any.conninfo("postgres"))
+    with connect(administrator, purpose="test") as session:
+        like = database_facts(session, "postgres")
+        assert like is not None
+        ours = Marker(run=_RUN, role="shadow", of=_LEFT)
+        with (
+            patch.object(Session, "transaction", side_effect=KeyboardInterrupt),
+            pytest.raises(KeyboardInterrupt),
+        ):
+            create_shadow(session, _LEFT, like=like, marker=ours)
+        assert _UNFINISHED in list_databases(session)
+    (noted,) = clean(server_any.conninfo("postgres"))
+    assert isinstance(noted, Note)
+    assert f"was dropped: database `{_UNFINISHED}`" in noted.message
 
 
 def test_what_two_drills_drop_at_once_stops_neither(

@@ -5,6 +5,8 @@ per target. Which run made a database stands in its COMMENT, which any role may 
 database of the server.
 """
 
+from zlib import crc32
+
 from alexandria_backup.errors import (
     LockedByAnotherRun,
     PrecheckRefused,
@@ -45,8 +47,10 @@ def create_shadow(maintenance: Session, name: str, *, like: DatabaseFacts, marke
     """Create an empty database with the encoding, locale, owner and grants of `like`.
 
     It appears under its name together with its marker: it is made under a name of the run's own
-    and then renamed, so that a crash cannot leave a shadow of nobody's. Raises LockedByAnotherRun
-    where there is a database of that name, and StatementFailed where the server refuses.
+    and then renamed, so that a crash cannot leave a shadow of nobody's. Until then its connection
+    limit tells whose it is, which unlike a comment comes with CREATE DATABASE itself. Raises
+    LockedByAnotherRun where there is a database of that name, and StatementFailed where the server
+    refuses.
     """
     if not fits(name):
         raise UsageError(f"`{name}` is no name for a database: 1 to 63 bytes are")
@@ -55,6 +59,7 @@ def create_shadow(maintenance: Session, name: str, *, like: DatabaseFacts, marke
     unfinished = _unfinished_name(marker.run)
     maintenance.execute(
         f"CREATE DATABASE {quote_identifier(unfinished)} TEMPLATE template0 "
+        f"CONNECTION LIMIT {_unfinished_limit(marker.run)} "
         + " ".join(_options(like, maintenance.server_version))
     )
     try:
@@ -62,12 +67,22 @@ def create_shadow(maintenance: Session, name: str, *, like: DatabaseFacts, marke
             made = quote_identifier(unfinished)
             maintenance.execute(f"COMMENT ON DATABASE {made} IS {quote_literal(marker.encode())}")
             set_grants(maintenance, unfinished, like.grants)
+            maintenance.execute(f"ALTER DATABASE {made} CONNECTION LIMIT -1")
             maintenance.execute(f"ALTER DATABASE {made} RENAME TO {quote_identifier(name)}")
     except StatementFailed as error:
         discard_unfinished(maintenance, marker.run)
         if error.sqlstate == _DUPLICATE_DATABASE:
             _refuse_existing(maintenance, name)
         raise
+
+
+def is_unfinished(maintenance: Session, run: str) -> bool:
+    """Tell whether a crash in the middle of `create_shadow` left a database of this run.
+
+    One that merely has the name is not it.
+    """
+    limit = maintenance.value(load("database")["connection_limit_of"], [_unfinished_name(run)])
+    return bool(limit == _unfinished_limit(run))
 
 
 def discard_unfinished(maintenance: Session, run: str) -> None:
@@ -97,6 +112,11 @@ def drop_database(maintenance: Session, name: str, *, expected_oid: int, marker_
 
 def _unfinished_name(run: str) -> str:
     return fit_name(_NEW_PREFIX + run, "")
+
+
+def _unfinished_limit(run: str) -> int:
+    """Return a limit that nobody else sets, of more than 2^30 connections."""
+    return 1 << 30 | crc32(run.encode()) >> 2
 
 
 def _refuse_existing(maintenance: Session, name: str) -> None:

@@ -19,7 +19,12 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.server import list_databases
-from alexandria_backup.postgres.shadow import discard_unfinished, drop_database, read_marker
+from alexandria_backup.postgres.shadow import (
+    discard_unfinished,
+    drop_database,
+    is_unfinished,
+    read_marker,
+)
 from alexandria_backup.postgres.sqlstates import DATABASE_MISSING, INSUFFICIENT_PRIVILEGE
 from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.postgres.swap import who_is
@@ -140,6 +145,7 @@ def _given(
             yield DrillServer(servers=servers, tools=tools, own=False)
         finally:
             with servers.maintenance() as maintenance:
+                discard_unfinished(maintenance, run)
                 _drop(maintenance, run, database)
 
 
@@ -147,7 +153,8 @@ def drop_left_over(maintenance: Session, emit: Emit) -> None:
     """Drop the databases of drills that were killed, and tell of each.
 
     A drill that is at work, from whatever machine, holds the lock of its run. What another role's
-    drill has left, or another drill drops at this moment, is passed over with a warning.
+    drill has left, or another drill drops at this moment, is passed over with a warning, and so is
+    what has such a name and does not carry the mark of its run.
     """
     for name in list_databases(maintenance):
         run = _run_of(name)
@@ -163,10 +170,18 @@ def drop_left_over(maintenance: Session, emit: Emit) -> None:
             continue
         if dropped:
             emit(Note(message=f"what a killed drill has left was dropped: database `{name}`"))
+        elif who_is(maintenance, name) is not None:
+            emit(
+                Warned(
+                    message=f"database `{name}` has the name of a drill's, and not its mark: "
+                    "it is not dropped",
+                    hint="look at it; if nobody needs it, drop it",
+                )
+            )
 
 
 def _drop_left_over(maintenance: Session, run: str, name: str) -> bool:
-    if _UNFINISHED.fullmatch(name):
+    if _UNFINISHED.fullmatch(name) and is_unfinished(maintenance, run):
         discard_unfinished(maintenance, run)
         return True
     return _drop(maintenance, run, name)
@@ -183,7 +198,6 @@ def _run_of(database: str) -> str | None:
 
 def _drop(maintenance: Session, run: str, database: str) -> bool:
     """Drop the database of a run, where the marker says that it is that; tell whether it was."""
-    discard_unfinished(maintenance, run)
     marker = read_marker(maintenance, database)
     oid = who_is(maintenance, database)
     if marker is None or marker.run != run or oid is None:

@@ -48,6 +48,9 @@ SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = %s
 -- name: name_of
 SELECT d.datname FROM pg_catalog.pg_database AS d WHERE d.oid = %s
 
+-- name: connection_limit_of
+SELECT d.datconnlimit FROM pg_catalog.pg_database AS d WHERE d.datname = %s
+
 -- name: comment_of
 SELECT pg_catalog.shobj_description(d.oid, 'pg_database')
 FROM pg_catalog.pg_database AS d WHERE d.datname = %s
