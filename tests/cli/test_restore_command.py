@@ -126,6 +126,28 @@ def test_a_copy_beside_the_live_database_swaps_nothing(site: Site) -> None:
     assert f"there is a database `{name}` already" in again.stderr
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "{}_alexandria_shadow",
+        "other_alexandria_shadow",
+        "{}_alexandria_kept_abcd",
+        "alexandria_new_copy",
+        "alexandria_drill_20261125t180000z_abcd",
+    ],
+)
+def test_a_copy_never_gets_a_name_that_runs_use_themselves(site: Site, name: str) -> None:
+    site.run("snapshot", "create")
+    before = site.databases()
+    name = name.format(site.database)
+    refused = site.run("restore", "latest", "--to-database", name, "--yes")
+    assert refused.returncode == 2, refused.stderr
+    assert (name or "is empty") in refused.stderr
+    assert "hint: choose another `--to-database`" in refused.stderr
+    assert site.databases() == before
+
+
 def test_disaster_recovery_onto_a_server_without_the_database(site: Site) -> None:
     site.sql(f"ALTER DATABASE \"{site.database}\" SET statement_timeout = '7s'")
     site.sql(f"COMMENT ON DATABASE \"{site.database}\" IS 'the shop''s own'")

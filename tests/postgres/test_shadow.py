@@ -25,6 +25,7 @@ from alexandria_backup.postgres.shadow import (
     create_shadow,
     discard_unfinished,
     drop_database,
+    is_reserved,
     kept_name,
     read_marker,
     shadow_name,
@@ -190,3 +191,12 @@ def test_dropping_ends_sessions(
     with connect(Dsn.parse(server.conninfo(shadow)), purpose="test"):
         drop_database(maintenance, shadow, expected_oid=oid, marker_run=run)
     assert who_is(maintenance, shadow) is None
+
+
+@pytest.mark.parametrize("target", ["chinook", "a" * 63, "ü" * 31])
+def test_each_name_that_a_run_gives_is_reserved(target: str) -> None:
+    assert is_reserved(shadow_name(target))
+    assert is_reserved(kept_name(target, "ab2c"))
+    assert is_reserved(kept_name(target, "ab2c_undone"))
+    assert not is_reserved(target)
+    assert not is_reserved(f"{target}_copy")

@@ -20,6 +20,8 @@ from alexandria_backup.postgres.identifiers import fit_name, fits, quote_identif
 from alexandria_backup.postgres.marker import Marker as Marker  # noqa: PLC0414 - others name it here
 from alexandria_backup.postgres.queries import load
 
+#: What the name of each database that a drill makes begins with.
+DRILL_PREFIX = "alexandria_drill_"
 _SHADOW_SUFFIX = "_alexandria_shadow"
 _KEPT_SUFFIX = "_alexandria_kept_"
 _NEW_PREFIX = "alexandria_new_"
@@ -36,6 +38,15 @@ def shadow_name(database: str) -> str:
 def kept_name(database: str, run_suffix: str) -> str:
     """Return the name under which a run keeps the database that it replaced."""
     return fit_name(database, _KEPT_SUFFIX + run_suffix)
+
+
+def is_reserved(name: str) -> bool:
+    """Tell whether a run may give this name to a database of its own, whatever its target."""
+    return (
+        name.startswith((_NEW_PREFIX, DRILL_PREFIX))
+        or name.endswith(_SHADOW_SUFFIX)
+        or _KEPT_SUFFIX in name
+    )
 
 
 def read_marker(session: Session, database: str) -> Marker | None:

@@ -20,6 +20,7 @@ from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.server import list_databases
 from alexandria_backup.postgres.shadow import (
+    DRILL_PREFIX,
     discard_unfinished,
     drop_database,
     is_unfinished,
@@ -40,7 +41,7 @@ COMMAND: Final = "alexandria snapshot drill …"
 #: A restored database is somebody's code, and must not act on the world.
 _QUIET: Final = {"shared_preload_libraries": "", "max_logical_replication_workers": "0"}
 _RUN: Final = re.compile(r"drill-\d{8}T\d{6}Z-[2-9a-z]{4}")
-_DATABASE: Final = re.compile(r"alexandria_drill_(\d{8}t\d{6}z)_([2-9a-z]{4})")
+_DATABASE: Final = re.compile(rf"{DRILL_PREFIX}(\d{{8}}t\d{{6}}z)_([2-9a-z]{{4}})")
 #: Another role's database, and one that was dropped meanwhile: no reason not to drill.
 _PASSED_OVER: Final = frozenset({INSUFFICIENT_PRIVILEGE, DATABASE_MISSING})
 _UNFINISHED: Final = re.compile(rf"alexandria_new_({_RUN.pattern})")
@@ -73,7 +74,7 @@ class Candidate:
 def database_of(run: str) -> str:
     """Return the name of the database that a drill makes."""
     _, at, suffix = run.split("-")
-    return f"alexandria_drill_{at.lower()}_{suffix}"
+    return f"{DRILL_PREFIX}{at.lower()}_{suffix}"
 
 
 def embedded_candidate(

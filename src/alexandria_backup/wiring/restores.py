@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alexandria_backup.errors import UsageError
+from alexandria_backup.postgres.shadow import is_reserved
 from alexandria_backup.runbooks import accept as accepting
 from alexandria_backup.runbooks import restore as restoring
 from alexandria_backup.runbooks import rollback as rolling_back
@@ -144,7 +145,20 @@ class Restores:
         refuse_other_server(self.rooms.servers, state)
 
 
+def _refuse_name(name: str) -> None:
+    """A copy under a name of ours would stand in the way of the run that needs it."""
+    another = "choose another `--to-database`, such as `copy`"
+    if not name:
+        raise UsageError("the name for the new database is empty", hint=another)
+    if is_reserved(name):
+        raise UsageError(
+            f"`{name}` is a name that runs give to databases of their own", hint=another
+        )
+
+
 def _refuse_contradictions(choices: RestoreChoices) -> None:
+    if choices.to_database is not None:
+        _refuse_name(choices.to_database)
     if choices.tables and choices.to_database is None:
         raise UsageError(
             "some tables alone cannot take the place of a database",
