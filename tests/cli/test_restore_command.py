@@ -167,6 +167,20 @@ def test_disaster_recovery_onto_a_server_without_the_database(site: Site) -> Non
     assert site.value(owner, site.database) == site.role
 
 
+@pytest.mark.parametrize("options", [(), ("--no-owner",)])
+def test_what_has_no_privileges_of_its_own_gets_those_of_a_new_database(
+    site: Site, options: tuple[str, ...]
+) -> None:
+    archive = site.dump()
+    site.sql(f'DROP DATABASE "{site.database}" WITH (FORCE)', database="postgres")
+
+    restored = site.run("restore", str(archive), "--yes", *options)
+
+    assert restored.returncode in {0, 3}, restored.stderr
+    may_enter = "SELECT has_database_privilege(%s, %s, 'CONNECT')"
+    assert site.value(may_enter, site.role, site.database)
+
+
 def test_settings_grants_and_comment_of_the_live_database_stay(site: Site) -> None:
     name = site.database
     site.run("snapshot", "create")

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from alexandria_backup.postgres.connect import Session, connect
-from alexandria_backup.postgres.database import DatabaseFacts, Grant, Setting, database_facts
+from alexandria_backup.postgres.database import (
+    DatabaseFacts,
+    Grant,
+    Setting,
+    database_facts,
+    default_grants,
+)
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.identifiers import quote_identifier
@@ -42,8 +48,7 @@ def test_a_plain_database(
     assert facts.tablespace == "pg_default"
     assert facts.size_bytes
     assert facts.size_bytes > 1_000_000
-    assert Grant(grantee=None, privilege="CONNECT") in facts.grants
-    assert Grant(grantee="postgres", privilege="CREATE") in facts.grants
+    assert set(facts.grants) == set(default_grants("postgres"))
 
 
 def test_no_such_database(maintenance: Session) -> None:

@@ -14,7 +14,7 @@ from chained_site_support import CHAIN_ROWS, CHAIN_SETTINGS, fill_chain
 from drill_support import WAIT, Range, drills_of, eventually, guard_of, kill
 from oracle_support import keep_in_frames
 from shapes_support import SHAPES, create_shapes
-from site_support import CHINOOK_ROWS, CHINOOK_TABLES, Ended, Site
+from site_support import CHINOOK_ROWS, CHINOOK_TABLES, Ended, Site, new_role
 from small_disks import SmallDisk
 
 from alexandria_backup.errors import SnapshotDamaged, SnapshotMissing
@@ -617,6 +617,18 @@ def test_roles_that_a_given_server_lacks_are_left_out(
     assert "owners and privileges are left out" in reason
     assert old.site.role in reason
     assert drills.databases() == []
+
+
+def test_a_role_that_may_create_databases_is_enough(drills: Range) -> None:
+    server = drills.site.server
+    role = new_role(server, "CREATEDB")
+    drills.use_server(server.conninfo("postgres", user=role).reveal())
+    drills.snapshot()
+    try:
+        (reason,) = result_of(drills.drilled("--json"))["not_compared"]
+    finally:
+        drills.site.sql(f"DROP ROLE {role}", database="postgres")
+    assert "owners and privileges are left out" in reason
 
 
 def test_an_older_server_shows_nothing(drills: Range, server16: EmbeddedServer) -> None:

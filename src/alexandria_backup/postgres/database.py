@@ -61,6 +61,17 @@ class DatabaseFacts:
     settings: tuple[Setting, ...]
 
 
+def default_grants(owner: str) -> tuple[Grant, ...]:
+    """Return the privileges that PostgreSQL gives on a database nobody has granted anything on."""
+    return (
+        Grant(grantee=None, privilege="CONNECT"),
+        Grant(grantee=None, privilege="TEMPORARY"),
+        Grant(grantee=owner, privilege="CONNECT"),
+        Grant(grantee=owner, privilege="CREATE"),
+        Grant(grantee=owner, privilege="TEMPORARY"),
+    )
+
+
 def database_facts(session: Session, name: str) -> DatabaseFacts | None:
     """Return the facts about a database of the session's server, or None where there is none."""
     queries = load("database")

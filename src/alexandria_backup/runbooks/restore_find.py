@@ -17,7 +17,7 @@ from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres import catalog
 from alexandria_backup.postgres.activity import subscriptions
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.database import DatabaseFacts, database_facts
+from alexandria_backup.postgres.database import DatabaseFacts, database_facts, default_grants
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.repository.entries import SnapshotEntry
@@ -167,17 +167,18 @@ def facts_for_new(
     here = database_facts(maintenance, maintenance.dsn.database)
     if here is None:
         raise DatabaseMissing(f"database `{maintenance.dsn.database}` vanished")
+    owner = role_facts(maintenance).name
     return replace(
         here,
         name=target,
         oid=0,
-        owner=role_facts(maintenance).name,
+        owner=owner,
         encoding=encoding,
         connection_limit=-1,
         allow_connections=True,
         is_template=False,
         comment=None,
-        grants=(),
+        grants=default_grants(owner),
         settings=(),
     )
 
@@ -187,4 +188,5 @@ def without_owner(maintenance: Session, facts: DatabaseFacts, *, keep: bool) -> 
     if keep:
         return facts
     common = tuple(item for item in facts.settings if item.role is None)
-    return replace(facts, owner=role_facts(maintenance).name, grants=(), settings=common)
+    owner = role_facts(maintenance).name
+    return replace(facts, owner=owner, grants=default_grants(owner), settings=common)
