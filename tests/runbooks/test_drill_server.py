@@ -74,7 +74,12 @@ def test_what_merely_has_the_name_stays_and_is_named(
 ) -> None:
     new_database(server, name=name)
     for _ in range(2):
-        (warned,) = clean(server.conninfo("postgres"))
+        told = clean(server.conninfo("postgres"))
+        if name == _LEFT:
+            # It would have appeared under this name together with its mark: it is no drill's.
+            assert told == []
+            continue
+        (warned,) = told
         assert isinstance(warned, Warned)
         assert f"database `{name}` has the name of a drill's, and not its mark" in warned.message
 

@@ -171,7 +171,7 @@ def drop_left_over(maintenance: Session, emit: Emit) -> None:
             continue
         if dropped:
             emit(Note(message=f"what a killed drill has left was dropped: database `{name}`"))
-        elif who_is(maintenance, name) is not None:
+        elif _UNFINISHED.fullmatch(name) and who_is(maintenance, name) is not None:
             emit(
                 Warned(
                     message=f"database `{name}` has the name of a drill's, and not its mark: "
