@@ -119,8 +119,8 @@ def test_the_second_one_reads_what_has_changed_and_says_so(saver: Site) -> None:
     assert second["reference"] == first["snapshot"]
     assert second["frames_taken"] > second["frames_read"] > 0
     assert second["new_frame_bytes"] < first["new_frame_bytes"] / 4
-    # The schema and what else is in the base archive are dumped each time.
-    assert second["new_bytes"] > second["new_frame_bytes"]
+    # The base archive is dumped each time, and is the same one within a second of its clock.
+    assert second["new_bytes"] >= second["new_frame_bytes"]
     good = Good(site=saver)
     brought_back(saver, "latest", good=good)
 

@@ -172,9 +172,9 @@ def test_frames_of_other_tables_are_not_read(
     read: set[str] = set()
     chunks = LocalStore.read
 
-    def noted(store: LocalStore, name: str) -> Iterator[bytes]:
+    def noted(store: LocalStore, name: str, start: int = 0) -> Iterator[bytes]:
         read.add(name.rpartition("/")[2])
-        return chunks(store, name)
+        return chunks(store, name, start)
 
     monkeypatch.setattr(LocalStore, "read", noted)
     restored(site, copy, "track", "genre")
