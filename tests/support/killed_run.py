@@ -5,7 +5,7 @@
 `before` dies when the deed of the nth line is done and the line is not yet written; `after` when
 the line is written and the next deed is not yet begun; `session` dies inside of a deed, where the
 nth session with the server would be opened; `rows` where the nth rows of a repository's snapshot
-would be loaded, when all of its small tables are in. Standard input may have `RestoreChoices`.
+would be loaded, when all of its small tables are in. Standard input has `RestoreChoices`.
 """
 
 import itertools
@@ -100,7 +100,7 @@ def main() -> None:
     if runbook == "rollback":
         wiring.restores.rollback(None, plan=False).run(lambda _: None)
     else:
-        choices = RestoreChoices.model_validate_json(sys.stdin.read() or "{}")
+        choices = RestoreChoices.model_validate_json(sys.stdin.read())
         wiring.restores.restore("latest", choices).run(lambda _: None)
 
 

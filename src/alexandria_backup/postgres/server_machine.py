@@ -14,14 +14,20 @@ _LIMITS: Final = (
 )
 
 
+def data_folder(server: ServerFacts) -> Path | None:
+    """Return the server's data folder; None where it is not seen from this process."""
+    if not server.local or server.data_directory is None:
+        return None
+    folder = Path(server.data_directory)
+    try:
+        return folder if folder.is_dir() else None
+    except OSError:
+        return None
+
+
 def runs_here(server: ServerFacts) -> bool:
     """Tell whether the server's data folder is on this machine, seen from this process."""
-    if not server.local or server.data_directory is None:
-        return False
-    try:
-        return Path(server.data_directory).is_dir()
-    except OSError:
-        return False
+    return data_folder(server) is not None
 
 
 def memory_bytes(server: ServerFacts, limits: Iterable[Path] = _LIMITS) -> int | None:

@@ -8,14 +8,14 @@ them anew.
 from dataclasses import replace
 
 from alexandria_backup.copying.archive_source import ArchiveSource
-from alexandria_backup.errors import SnapshotDamaged, StorageError
-from alexandria_backup.events import Emit, Warned
+from alexandria_backup.errors import SnapshotDamaged
+from alexandria_backup.events import Emit
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.examining import Bad, record
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.rehashing import damaged_objects
 from alexandria_backup.repository.results import Examination
 from alexandria_backup.runbooks.chain_reader import ChainReader
+from alexandria_backup.runbooks.kept_result import keep_result
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
 
 
@@ -37,34 +37,8 @@ def verify_deep(
         verdict = verify_snapshot(afresh, archive, chain, emit)
     except SnapshotDamaged as error:
         bad = damaged_objects(repository, entry)
-        _keep(repository, entry, bad, emit, problem=error.message)
+        keep_result(repository, entry, Examination.READ_BACK, bad, emit, problem=error.message)
         raise
     details = {"rows": str(verdict.rows), "bytes": str(verdict.bytes)}
-    _keep(repository, entry, (), emit, details=details)
+    keep_result(repository, entry, Examination.READ_BACK, (), emit, details=details)
     return verdict
-
-
-def _keep(
-    repository: Repository,
-    entry: SnapshotEntry,
-    bad: tuple[Bad, ...],
-    emit: Emit,
-    *,
-    problem: str | None = None,
-    details: dict[str, str] | None = None,
-) -> None:
-    """Keep it, or tell why not: what was found must not be hidden by that."""
-    try:
-        kept = record(
-            repository, entry, Examination.READ_BACK, bad, problem=problem, details=details
-        )
-    except StorageError as error:
-        emit(Warned(message=f"the result is not kept: {error.message}", hint=error.hint))
-        return
-    if not kept:
-        emit(
-            Warned(
-                message="the result is not kept: this machine has no signing key, or may not write",
-                hint="set `signing.key_file`, and give the right to write to `results/`",
-            )
-        )

@@ -27,12 +27,13 @@ from alexandria_backup.errors import (
 from alexandria_backup.events import Emit, Note, Warned
 from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.repository.examining import Bad, record
+from alexandria_backup.repository.examining import Bad
 from alexandria_backup.repository.ledger_entry import Action
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.rehashing import damaged_objects
 from alexandria_backup.repository.results import BY_CHECKS, FAILED_BY, Examination
 from alexandria_backup.runbooks.drill_server import DrillServer, is_alive
+from alexandria_backup.runbooks.kept_result import keep_result
 
 #: Classes of SQLSTATEs that are about a server and not about what is loaded into it: connection,
 #: what it was not built for, resources, an operator's intervention, system, internal.
@@ -133,28 +134,18 @@ class Keeper:
         if self.repository is None:
             self.emit(Note(message="the result is not kept: only a repository keeps results"))
             return False
-        try:
-            kept = record(
-                self.repository,
-                self.entry,
-                Examination.DRILLED,
-                bad,
-                problem=problem,
-                details={"run": self.run, **details},
-            )
-        except StorageError as error:
-            return self._not_kept(error.message, error.hint)
-        if not kept:
-            return self._not_kept(
-                "this machine has no signing key, or may not write",
-                "set `signing.key_file`, and give the right to write to `results/`",
-            )
-        self._tell_ledger(problem, details)
-        return True
-
-    def _not_kept(self, why: str, hint: str | None) -> bool:
-        self.emit(Warned(message=f"the result is not kept: {why}", hint=hint))
-        return False
+        kept = keep_result(
+            self.repository,
+            self.entry,
+            Examination.DRILLED,
+            bad,
+            self.emit,
+            problem=problem,
+            details={"run": self.run, **details},
+        )
+        if kept:
+            self._tell_ledger(problem, details)
+        return kept
 
     def _tell_ledger(self, problem: str | None, details: dict[str, str]) -> None:
         """The result is what counts: the ledger's failure must not hide it."""

@@ -2,10 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 from alexandria_backup.errors import SpaceMissing
 from alexandria_backup.postgres.server import ServerFacts
+from alexandria_backup.postgres.server_machine import data_folder
 from alexandria_backup.runbooks.restore_state import Source
 
 #: A loaded database is about this many times the size of its archive's raw rows: with indexes.
@@ -36,10 +36,10 @@ def space(
 
 def measured_free(server: ServerFacts) -> int | None:
     """Return the bytes free under the server's data folder, where it is on this machine."""
-    if not server.local or server.data_directory is None:
+    folder = data_folder(server)
+    if folder is None:
         return None
-    folder = Path(server.data_directory)
     try:
-        return shutil.disk_usage(folder).free if folder.is_dir() else None
+        return shutil.disk_usage(folder).free
     except OSError:
         return None
