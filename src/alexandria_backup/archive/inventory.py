@@ -25,6 +25,11 @@ class TableName(NamedTuple):
     schema: str
     name: str
 
+    @property
+    def label(self) -> str:
+        """The name as people write it."""
+        return f"{self.schema}.{self.name}"
+
 
 def tables(entries: Iterable[TocEntry]) -> tuple[TableName, ...]:
     """Return the tables, in order: those defined here, and those that only have data here."""

@@ -23,6 +23,8 @@ class TableFacts:
     kind: str
     #: `p` permanent, `u` unlogged.
     persistence: str
+    #: True where reading it reads a foreign table: it is one, or one is a part of it.
+    reads_elsewhere: bool
     #: True for a partition of another table.
     partition: bool
     #: The planner's estimate; None where the table was never analysed.

@@ -82,6 +82,16 @@ class Find(ReadingStep):
         ):
             for one in found:
                 stage.leave_out(f"{kind} `{one.tag}` is not made in a drill: it acts on the world")
+        for view in source.not_filled:
+            stage.leave_out(
+                f"materialized view `{view.label}` is not filled in a drill: its query may act on "
+                "another server"
+            )
+        for table in source.foreign_rows:
+            stage.leave_out(
+                f"the archive's rows of foreign table `{table.label}` are not inserted in a drill: "
+                "they would change another server"
+            )
         return Done(state, f"{len(source.tables)} tables, {read.rows:,} rows")
 
 

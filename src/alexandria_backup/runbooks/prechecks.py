@@ -19,7 +19,7 @@ from alexandria_backup.postgres.activity import (
 from alexandria_backup.postgres.catalog import unreadable_tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
-from alexandria_backup.postgres.identifiers import fits, quote_literal
+from alexandria_backup.postgres.identifiers import fits, quote_literal, quote_qualified
 from alexandria_backup.postgres.names import names_without_text
 from alexandria_backup.postgres.server import (
     ServerFacts,
@@ -104,6 +104,7 @@ def for_restore(
         for warnings in (
             older_server(server, source),
             without_data(source),
+            left_to_other_servers(source),
             missing_tables(source, state.live_tables) if request.to_database is None else (),
             room.space(server, source, server_free_bytes, server_reserve_bytes),
             lost_slots(maintenance, state.target) if request.to_database is None else (),
@@ -216,6 +217,20 @@ def without_data(source: Source) -> Iterator[str]:
         yield (
             f"the archive has no data for {len(source.without_data)} of its tables, such as "
             f"`{first}`: they will be empty"
+        )
+
+
+def left_to_other_servers(source: Source) -> Iterator[str]:
+    """Warn of what is not loaded, since other servers would have to do something for it."""
+    for view in source.not_filled:
+        yield (
+            f"materialized view `{view.label}` stays empty, since its query may act on another "
+            f"server; to fill it afterwards: REFRESH MATERIALIZED VIEW {quote_qualified(*view)}"
+        )
+    for table in source.foreign_rows:
+        yield (
+            f"the archive's rows of foreign table `{table.label}` are not inserted: they "
+            "would change another server"
         )
 
 

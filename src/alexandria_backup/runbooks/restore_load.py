@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from alexandria_backup.archive.inventory import creates_public_schema
+from alexandria_backup.archive.other_servers import other_servers
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.selection import selected
 from alexandria_backup.archive.toc import TocEntry
@@ -12,6 +13,7 @@ from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import load_archive
 from alexandria_backup.copying.loading import Loading, LoadOptions
 from alexandria_backup.errors import DatabaseMissing, SnapshotDamaged
+from alexandria_backup.postgres.analyse import analyse
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.load_settings import applied, choose_settings
 from alexandria_backup.postgres.server import server_facts
@@ -117,7 +119,8 @@ class Load:
         self._refuse_changed(state)
         servers = self.parts.servers
         found = read_entries(self.parts, state)
-        entries = loaded_beside(found)
+        elsewhere = other_servers(found).entries
+        entries = tuple(e for e in loaded_beside(found) if e.dump_id not in elsewhere)
         with servers.session(name, "load") as shadow:
             server = server_facts(shadow)
             major = server.major
@@ -134,7 +137,7 @@ class Load:
             load = loading(self.parts, state, name, entries, major)
             load_archive(replace(load, dsn=load.dsn.with_settings(applied(settings))))
             with servers.session(name, "load") as shadow:
-                shadow.execute("ANALYZE")
+                analyse(shadow)
         return Done(
             state.model_copy(update={"load_settings": settings, "grown": watch.grown}),
             f"{len(entries)} objects with `pg_restore` {major}, " + ", ".join(map(str, settings)),

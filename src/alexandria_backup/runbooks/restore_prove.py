@@ -170,7 +170,7 @@ def _readable(session: Session) -> set[str]:
     """Return the tables with rows of their own from which the session's role can read."""
     found = set()
     for table in tables(session):
-        if table.kind == "f":
+        if table.reads_elsewhere:
             continue
         source = quote_qualified(table.schema, table.name)
         try:

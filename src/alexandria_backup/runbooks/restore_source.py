@@ -15,6 +15,7 @@ from alexandria_backup.archive.inventory import (
     tables,
     tables_without_data,
 )
+from alexandria_backup.archive.other_servers import other_servers
 from alexandria_backup.archive.selection import select_tables
 from alexandria_backup.copying.read_archive import ReadArchive
 from alexandria_backup.postgres.startup import RENDERING
@@ -32,6 +33,7 @@ def source_of(
     """Return what was read of an archive; `identity` stands for its contents."""
     manifest = entry.manifest
     bound = bound_extension(read.entries)
+    elsewhere = other_servers(read.entries)
     return Source(
         bytes=read.bytes,
         identity=identity,
@@ -57,6 +59,8 @@ def source_of(
         publications=tuple(entry.tag for entry in publications(read.entries)),
         not_validated=not_validated(read.entries),
         chain=chain,
+        not_filled=elsewhere.views,
+        foreign_rows=elsewhere.foreign_rows,
         pinned_rendering=manifest is not None and manifest.rendering == dict(RENDERING),
     )
 

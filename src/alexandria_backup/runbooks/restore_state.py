@@ -5,7 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from alexandria_backup.archive.inventory import Ownership
+from alexandria_backup.archive.inventory import Ownership, TableName
 from alexandria_backup.copying.proof import ExpectedTable
 from alexandria_backup.errors import UsageError
 from alexandria_backup.postgres.database import DatabaseFacts
@@ -98,6 +98,10 @@ class Source(_Value):
     left_out: tuple[str, ...] = ()
     #: Tables and views that are created without rows, since those that were asked for need them.
     empty: tuple[str, ...] = ()
+    #: Materialized views that are created without rows, since their queries reach other servers.
+    not_filled: tuple[TableName, ...] = ()
+    #: Foreign tables whose rows are in the archive: they would go to other servers.
+    foreign_rows: tuple[TableName, ...] = ()
     #: False where it is not known how the dump rendered values, so that a digest proves nothing.
     pinned_rendering: bool
 

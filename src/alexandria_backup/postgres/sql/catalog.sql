@@ -1,10 +1,16 @@
 -- What stands in the database that the session is connected to.
 
 -- name: tables
+WITH RECURSIVE elsewhere AS (
+    SELECT c.oid FROM pg_catalog.pg_class AS c WHERE c.relkind = 'f'
+    UNION
+    SELECT i.inhparent FROM pg_catalog.pg_inherits AS i JOIN elsewhere ON elsewhere.oid = i.inhrelid
+)
 SELECT
     c.oid, n.nspname AS schema, c.relname AS name,
     pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     c.relkind::text AS kind, c.relpersistence::text AS persistence,
+    c.oid IN (SELECT elsewhere.oid FROM elsewhere) AS reads_elsewhere,
     c.relispartition AS partition,
     CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS estimated_rows,
     coalesce(pg_catalog.pg_total_relation_size(c.oid), 0) AS total_bytes,
@@ -80,6 +86,12 @@ ORDER BY 1
 
 -- name: owned_sequences
 -- Sequences that belong to a column of a whole or decimal number; 'i' is an identity column's.
+-- Not of what reads a foreign table: no other server is asked.
+WITH RECURSIVE elsewhere AS (
+    SELECT c.oid FROM pg_catalog.pg_class AS c WHERE c.relkind = 'f'
+    UNION
+    SELECT i.inhparent FROM pg_catalog.pg_inherits AS i JOIN elsewhere ON elsewhere.oid = i.inhrelid
+)
 SELECT sn.nspname AS schema, sc.relname AS name, tn.nspname AS table_schema,
     tc.relname AS "table", a.attname AS "column", q.seqincrement AS step
 FROM pg_catalog.pg_sequence AS q
@@ -94,6 +106,7 @@ JOIN pg_catalog.pg_namespace AS tn ON tn.oid = tc.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = tc.oid AND a.attnum = p.refobjsubid
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 WHERE NOT q.seqcycle AND sn.nspname !~ '^pg_'
+  AND tc.oid NOT IN (SELECT elsewhere.oid FROM elsewhere)
   AND coalesce(nullif(t.typbasetype, 0), t.oid) IN
       ('pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype, 'pg_catalog.int8'::regtype,
        'pg_catalog.numeric'::regtype)
