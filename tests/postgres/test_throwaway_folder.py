@@ -3,12 +3,21 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from alexandria_backup.errors import PrecheckRefused
-from alexandria_backup.postgres.throwaway_folder import PREFIX, remove_left_over, throwaway_folder
+from alexandria_backup.postgres.throwaway_folder import (
+    LOADS,
+    PREFIX,
+    SERVERS,
+    held_folder,
+    remove_left_over,
+    temporary_folder,
+    throwaway_folder,
+)
 
 _DIES = """
 import os, signal, sys
@@ -77,3 +86,28 @@ def test_a_base_that_cannot_be_is_refused(tmp_path: Path) -> None:
     ):
         pass
     assert remove_left_over(tmp_path / "file" / "below") == ()
+
+
+def test_what_a_killed_load_has_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # What somebody else calls alike is no matter of ours: it may be a backup.
+    kept = tmp_path / "alexandria-ee-20261123T120000.pgdump"
+    kept.touch()
+    left = held_folder(tmp_path, LOADS)
+    (left.path / "archive.pgdump").touch()
+    with temporary_folder() as mine:
+        assert sorted(tmp_path.iterdir()) == sorted([kept, left.path, mine])
+    os.close(left.lock)
+    with temporary_folder() as mine:
+        assert sorted(tmp_path.iterdir()) == sorted([kept, mine])
+        assert mine.stat().st_mode & 0o777 == 0o700
+
+
+def test_data_that_a_server_kept_are_left_alone(tmp_path: Path) -> None:
+    left = held_folder(tmp_path, SERVERS)
+    (left.path / "data").mkdir()
+    os.close(left.lock)
+    assert remove_left_over(tmp_path, SERVERS) == ()
+    assert left.path.exists()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from chained_site_support import CHAIN_ROWS, CHAIN_SETTINGS, fill_chain
-from drill_support import WAIT, Range, drills_of, eventually, guard_of, kill
+from drill_support import WAIT, Range, drills_of, eventually, guard_of, kill, private_folders
 from oracle_support import keep_in_frames
 from shapes_support import SHAPES, create_shapes
 from site_support import CHINOOK_ROWS, CHINOOK_TABLES, Ended, Site, new_role
@@ -737,18 +737,37 @@ def test_a_killed_drill_on_a_given_server_is_cleaned_up_by_the_next(
     assert given.databases() == []
 
 
-def test_what_a_power_cut_leaves_is_removed_by_the_next(waiting: Range) -> None:
+def cut_power(waiting: Range) -> None:
+    """Let a drill and the guard of its server die without a word."""
     process = waiting.start()
-    guard = guard_of(process)
-    guard.kill()
+    guard_of(process).kill()
     kill(process)
     eventually(lambda: len(waiting.left()) == 1)
+
+
+def test_what_a_power_cut_leaves_is_removed_by_the_next(waiting: Range) -> None:
+    cut_power(waiting)
+    left = private_folders()
+    assert left
     no_checks = {"ALEXANDRIA_DRILL__CHECKS": "{}"}
     text = waiting.site.config.read_text(encoding="utf-8")
     waiting.site.config.write_text(text.partition("[drill.checks]")[0], encoding="utf-8")
-    ended = waiting.drill(environ=no_checks)
+    ended = waiting.site.run("snapshot", "drill", environ=no_checks)
     assert ended.returncode == 0, ended.stderr
-    assert "what a killed drill has left was removed" in ended.stderr
+    waiting.assert_clean()
+    assert left.isdisjoint(private_folders())
+    for folder in left:
+        assert f"what a killed drill has left was removed: `{folder}`" in ended.stderr
+
+
+def test_what_a_power_cut_leaves_is_removed_by_the_doctor(waiting: Range) -> None:
+    cut_power(waiting)
+    left = private_folders()
+    ended = waiting.site.run("doctor")
+    waiting.assert_clean()
+    assert left.isdisjoint(private_folders())
+    for folder in left:
+        assert f"`{folder}` of a killed run was removed" in ended.stdout
 
 
 def test_a_drill_that_is_at_work_is_left_alone(waiting: Range) -> None:

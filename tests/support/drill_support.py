@@ -52,10 +52,10 @@ class Range:
 
     def drill(self, *arguments: str, environ: dict[str, str] | None = None) -> Ended:
         """Drill, and see that nothing is left, however it ended."""
-        before = _private_folders()
+        before = private_folders()
         ended = self.site.run("snapshot", "drill", *arguments, environ=environ)
         self.assert_clean()
-        assert _private_folders() == before
+        assert private_folders() == before
         return ended
 
     def drilled(self, *arguments: str) -> Ended:
@@ -145,7 +145,8 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def _private_folders() -> set[Path]:
+def private_folders() -> set[Path]:
+    """The folders of servers and loads, of this test's process and of others."""
     return set(Path(tempfile.gettempdir()).glob("alexandria-*"))
 
 

@@ -1,7 +1,5 @@
 """One load of an archive into a database, and how pg_restore is run for it."""
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from alexandria_backup.copying.archive_source import ArchiveApart, ArchiveSource
 from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools, restore
 from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.throwaway_folder import temporary_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +84,7 @@ def schema_file(load: Loading, apart: ArchiveApart) -> Iterator[Path]:
 @contextmanager
 def private_file(data: bytes, suffix: str) -> Iterator[Path]:
     """Give a file that only this user can read: names in an archive are nobody else's business."""
-    handle, path = tempfile.mkstemp(prefix="alexandria-", suffix=suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        yield Path(path)
-    finally:
-        Path(path).unlink()
+    with temporary_folder() as folder:
+        path = folder / f"archive{suffix}"
+        path.write_bytes(data)
+        yield path

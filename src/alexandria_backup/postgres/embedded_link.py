@@ -35,6 +35,7 @@ class GuardLink:
         self._log = log
         self._running: int | None = None
         self._heard = b""
+        self._lock: int | None = place.lock
         account = place.account
         duty: Duty = {
             "user": None if account is None else account.uid,
@@ -56,10 +57,13 @@ class GuardLink:
                 env=_ENVIRONMENT,
                 bufsize=0,
                 start_new_session=True,
+                # The folder is in use as long as the guard lives.
+                pass_fds=(place.lock,),
             )
         except OSError as exc:
             # Nobody else is there to remove it.
             shutil.rmtree(place.private, ignore_errors=True)
+            os.close(place.lock)
             raise ClientToolFailed(
                 f"the guard of the embedded server could not be started: {exc}"
             ) from exc
@@ -104,6 +108,7 @@ class GuardLink:
             self._order(["end"])
         rest, _ = self._guard.communicate()
         self._running = None
+        self._release()
         if self._guard.returncode != 0 and (self._discard or self._place.data == self._place.home):
             shutil.rmtree(self._place.private, ignore_errors=True)
             if self._discard is not None:
@@ -113,6 +118,12 @@ class GuardLink:
                 raise ClientToolFailed(
                     f"the data of the embedded server could not be moved: {line[5:]}"
                 )
+
+    def _release(self) -> None:
+        """Nobody uses the private folder any more; twice is fine."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
     def failure(self, what: str) -> ClientToolFailed:
         """Make an error that shows the end of the log."""

@@ -10,11 +10,16 @@ import os
 import pwd
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexandria_backup.errors import PrecheckRefused
+from alexandria_backup.postgres.throwaway_folder import (
+    SERVERS,
+    HeldFolder,
+    held_folder,
+    temporary_bases,
+)
 
 #: The account that owns nothing; there on Linux and on macOS.
 _NOBODY = "nobody"
@@ -42,6 +47,8 @@ class Place:
     account: Account | None
     #: Our own short-lived folder, removed at the end.
     private: Path
+    #: Tells others that the private folder is in use, as long as we or the guard have it open.
+    lock: int
     #: The folder of the socket; only the server's user may look into it.
     socket: Path
     #: The folder of the programs that the server's user can reach.
@@ -63,16 +70,16 @@ def find_place(folder: Path, programs: Path) -> Place:
             folder.mkdir(parents=True)
             # It is ours, so it may let the server's user through.
             folder.chmod(0o700 if account is None else 0o711)
-        private = _make_private(account)
+        held = _make_private(account)
     except OSError as exc:
         raise PrecheckRefused(
             f"no embedded server can be kept in `{folder}`: {exc.strerror}",
             hint="choose a folder that you may write to",
         ) from exc
     try:
-        return _furnish(folder, programs, private, account)
+        return _furnish(folder, programs, held, account)
     except OSError as exc:
-        shutil.rmtree(private, ignore_errors=True)
+        _give_back(held)
         raise PrecheckRefused(
             f"no embedded server can be kept in `{folder}`: {exc.strerror} (`{exc.filename}`)",
             hint="choose a folder that you may write to",
@@ -90,7 +97,13 @@ def hand_over(path: Path, account: Account | None) -> None:
             os.chown(Path(parent, name), account.uid, account.gid, follow_symlinks=False)
 
 
-def _furnish(folder: Path, programs: Path, private: Path, account: Account | None) -> Place:
+def _give_back(held: HeldFolder) -> None:
+    shutil.rmtree(held.path, ignore_errors=True)
+    os.close(held.lock)
+
+
+def _furnish(folder: Path, programs: Path, held: HeldFolder, account: Account | None) -> Place:
+    private = held.path
     socket = private / "socket"
     socket.mkdir(mode=0o700)
     hand_over(socket, account)
@@ -104,6 +117,7 @@ def _furnish(folder: Path, programs: Path, private: Path, account: Account | Non
     return Place(
         account=account,
         private=private,
+        lock=held.lock,
         socket=socket,
         programs=_reachable_programs(programs, private, account),
         data=data,
@@ -118,15 +132,16 @@ def _account() -> Account | None:
     return Account(uid=entry.pw_uid, gid=entry.pw_gid)
 
 
-def _make_private(account: Account | None) -> Path:
-    for base in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp's own folder in it
-        private = Path(tempfile.mkdtemp(prefix="alexandria-", dir=base)).resolve()
+def _make_private(account: Account | None) -> HeldFolder:
+    for base in temporary_bases():
+        held = held_folder(base.resolve(), SERVERS)
+        private = held.path
         fits = len(os.fsencode(private)) + len(_SOCKET_SUFFIX) < _SOCKET_PATH_LIMIT
         if account is not None:
             private.chmod(0o711)
         if fits and (account is None or _can_enter(private, account)):
-            return private
-        private.rmdir()
+            return held
+        _give_back(held)
     raise PrecheckRefused(
         "no temporary folder is short and open enough for the socket of an embedded server",
         hint="set TMPDIR to a short path such as `/tmp`",

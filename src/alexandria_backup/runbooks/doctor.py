@@ -1,4 +1,7 @@
-"""Doctor: everything that can be checked before it is needed, one line each; changes nothing."""
+"""Doctor: everything that can be checked before it is needed, one line each.
+
+It changes nothing, but that it removes what killed processes have left in temporary folders.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from alexandria_backup.runbooks import doctor_server
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.doctor_bundle import BundleCheck, bundle_doubt
 from alexandria_backup.runbooks.doctor_finding import Finding, Status, failed, ok
-from alexandria_backup.runbooks.doctor_machine import programs, state_folder
+from alexandria_backup.runbooks.doctor_machine import left_over, programs, state_folder
 from alexandria_backup.runbooks.doctor_repository import (
     extensions,
     repository_keys,
@@ -39,6 +42,8 @@ class DoctorParts:
     #: The manifest of the newest snapshot of this database; None where there is none.
     newest: Callable[[], Manifest | None]
     state_dir: Path
+    #: Where drills keep their servers.
+    drill_folder: Path
     chain: Callable[[], ChainReader]
     #: `[audit] required`; None means: where there is a chain.
     chain_required: bool | None
@@ -53,7 +58,11 @@ class DoctorParts:
 
 def examine(parts: DoctorParts) -> tuple[Finding, ...]:
     """Run all checks; one that fails does not keep the others from being run."""
-    findings = [*state_folder(parts.state_dir), *programs(parts.program, parts.path)]
+    findings = [
+        *state_folder(parts.state_dir),
+        *programs(parts.program, parts.path),
+        *left_over(parts.drill_folder),
+    ]
     try:
         servers, source = parts.servers()
     except AlexandriaError as error:

@@ -7,6 +7,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from alexandria_backup.postgres.throwaway_folder import (
+    remove_left_over,
+    remove_temporary_left_over,
+)
 from alexandria_backup.runbooks.doctor_finding import Finding, Status, ok
 
 #: Names under which this program is installed.
@@ -35,6 +39,12 @@ def state_folder(folder: Path) -> Iterator[Finding]:
         return
     how = "can be written" if there == folder else f"will be made in `{there}`"
     yield ok("state folder", f"`{folder}` {how}, {free:,} bytes free")
+
+
+def left_over(drill_folder: Path) -> Iterator[Finding]:
+    """Remove what this user's killed drills and loads have left, and name it."""
+    for folder in (*remove_left_over(drill_folder), *remove_temporary_left_over()):
+        yield ok("left over", f"`{folder}` of a killed run was removed")
 
 
 def programs(running: Path, path: Sequence[Path]) -> Iterator[Finding]:

@@ -29,7 +29,11 @@ from alexandria_backup.postgres.shadow import (
 from alexandria_backup.postgres.sqlstates import DATABASE_MISSING, INSUFFICIENT_PRIVILEGE
 from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.postgres.swap import who_is
-from alexandria_backup.postgres.throwaway_folder import remove_left_over, throwaway_folder
+from alexandria_backup.postgres.throwaway_folder import (
+    remove_left_over,
+    remove_temporary_left_over,
+    throwaway_folder,
+)
 from alexandria_backup.runbooks.run_lock import is_locked, run_lock
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import shell
@@ -103,7 +107,7 @@ def given_candidate(
 def _embedded(
     programs: Path, run: str, base: Path, tools: FindTools, emit: Emit
 ) -> Iterator[DrillServer]:
-    for folder in remove_left_over(base):
+    for folder in (*remove_left_over(base), *remove_temporary_left_over()):
         emit(Note(message=f"what a killed drill has left was removed: `{folder}`"))
     own = installed_in(programs)
 
@@ -136,6 +140,8 @@ def _embedded(
 def _given(
     dsn: Dsn, run: str, timeouts: Timeouts, tools: FindTools, emit: Emit
 ) -> Iterator[DrillServer]:
+    for folder in remove_temporary_left_over():
+        emit(Note(message=f"what a killed run has left was removed: `{folder}`"))
     database = database_of(run)
     servers = Servers(application=dsn.with_database(database), administrator=dsn, timeouts=timeouts)
     # Held by a session, so that it ends with this process and tells the next drill of that.

@@ -8,6 +8,7 @@ from alexandria_backup.errors import SnapshotMissing
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.runbooks.doctor import DoctorParts
 from alexandria_backup.wiring.bundles import Bundles
+from alexandria_backup.wiring.drills import drill_folder
 from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.rooms import Rooms
 
@@ -22,6 +23,7 @@ def doctor_parts(rooms: Rooms, places: Places, bundles: Bundles) -> DoctorParts:
         opened=lambda: rooms.opened,
         newest=lambda: _newest(places),
         state_dir=settings.state_dir,
+        drill_folder=drill_folder(settings),
         chain=lambda: rooms.chain,
         chain_required=settings.audit.required,
         application=lambda: rooms.application,

@@ -30,6 +30,7 @@ from alexandria_backup.runbooks.places import RepositoryPlace, SnapshotPlace
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
 from alexandria_backup.settings.drill import DrillServerName
+from alexandria_backup.settings.model import Settings
 from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.rooms import Rooms
 from alexandria_backup.wiring.runs import begin, new_run
@@ -127,7 +128,7 @@ class Drills:
         major = source.server_version.partition(".")[0]
         if settings.drill.server is not DrillServerName.DSN and major.isdigit():
             for programs in server_programs(int(major)):
-                folder = settings.drill.folder or _roomy_folder()
+                folder = drill_folder(settings)
                 yield embedded_candidate(programs, run, folder=folder, tools=tools, emit=emit)
         if settings.drill.server is DrillServerName.EMBEDDED:
             return
@@ -156,6 +157,8 @@ class Drills:
         return find_dsn(sources).dsn
 
 
-def _roomy_folder() -> Path:
-    """Return where a server may keep its data: on a disk, unless TMPDIR says otherwise."""
+def drill_folder(settings: Settings) -> Path:
+    """Return where a drill's server keeps its data: on a disk, unless told otherwise."""
+    if settings.drill.folder is not None:
+        return settings.drill.folder
     return Path(tempfile.gettempdir() if os.environ.get("TMPDIR") else "/var/tmp")  # noqa: S108
