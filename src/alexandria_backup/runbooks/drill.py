@@ -22,8 +22,10 @@ from alexandria_backup.runbooks.drill_checks import ask
 from alexandria_backup.runbooks.drill_server import COMMAND, NAME
 from alexandria_backup.runbooks.drill_stage import Stage
 from alexandria_backup.runbooks.restore_find import read_source
-from alexandria_backup.runbooks.restore_load import CreateShadow, Load
+from alexandria_backup.runbooks.restore_ground import Beside
+from alexandria_backup.runbooks.restore_load import Load
 from alexandria_backup.runbooks.restore_prove import Prove
+from alexandria_backup.runbooks.restore_shadow import CreateShadow
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, Step, shell
 from alexandria_backup.runbooks.verify import compare_with_manifest
@@ -223,7 +225,9 @@ class LoadThere(_OnStage):
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Raise ProofFailed where the snapshot cannot be loaded."""
         with self.stage.judging("the snapshot cannot be loaded"):
-            return Load(parts=self.stage.parts).do(state)
+            return Load(
+                parts=self.stage.parts, ground=Beside(create=CreateShadow(parts=self.stage.parts))
+            ).do(state)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,11 +11,13 @@ from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.restore_check import Check
 from alexandria_backup.runbooks.restore_find import Find
 from alexandria_backup.runbooks.restore_finish import Finish
-from alexandria_backup.runbooks.restore_load import CreateShadow, Load
+from alexandria_backup.runbooks.restore_ground import Beside
+from alexandria_backup.runbooks.restore_load import Load
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_prove import Prove
 from alexandria_backup.runbooks.restore_roles import CreateRoles
 from alexandria_backup.runbooks.restore_safety import SafetySnapshot
+from alexandria_backup.runbooks.restore_shadow import CreateShadow
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Runbook, Step
 from alexandria_backup.runbooks.switch_application import StartApplication, StopWriting
@@ -37,7 +39,7 @@ def restore_runbook(
     check = Check(parts=parts)
     safety = SafetySnapshot(parts=parts)
     create = CreateShadow(parts=parts)
-    load = Load(parts=parts)
+    load = Load(parts=parts, ground=Beside(create=create))
     # Only where it is asked for: a step that may create roles is one to agree to.
     roles = (CreateRoles(parts=parts),) if create_roles else ()
     prove = Prove(parts=parts)

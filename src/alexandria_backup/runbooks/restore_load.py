@@ -1,9 +1,8 @@
-"""The steps of a restore that build the replacement beside what is there: create, load."""
+"""The step of a restore that loads the replacement, wherever room was made for it."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from alexandria_backup.archive.inventory import creates_public_schema
 from alexandria_backup.archive.other_servers import other_servers
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.selection import selected
@@ -12,81 +11,28 @@ from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import load_archive
 from alexandria_backup.copying.loading import Loading, LoadOptions
-from alexandria_backup.errors import DatabaseMissing, SnapshotDamaged
+from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.postgres.analyse import analyse
-from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.load_settings import applied, choose_settings
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.server_machine import cores, memory_bytes
-from alexandria_backup.postgres.shadow import (
-    Marker,
-    create_shadow,
-    discard_unfinished,
-    drop_database,
-    read_marker,
-)
-from alexandria_backup.postgres.swap import who_is
-from alexandria_backup.runbooks.restore_bound import loaded_beside, make_room_for_bound
+from alexandria_backup.runbooks.restore_ground import Ground
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.restore_watch import watched
 from alexandria_backup.runbooks.step import Done, Explanation, shell
-from alexandria_backup.runbooks.switch import DatabaseRef
 from alexandria_backup.sealing.digests import Sha256Tee
 
 
 @dataclass(frozen=True, kw_only=True)
-class CreateShadow:
-    """Create the shadow database beside the live one; its name is the lock."""
-
-    name: ClassVar[str] = "create-shadow"
-    changes: ClassVar[bool] = True
-
-    parts: RestoreParts
-
-    def explain(self, state: RestoreState) -> Explanation:
-        """Give the command that makes it."""
-        name = state.shadow
-        return Explanation(
-            sentence=f"create database `{name}` with the locale and owner of `{state.target}`",
-            commands=(shell("createdb", "--template=template0", name),),
-        )
-
-    def do(self, state: RestoreState) -> Done[RestoreState]:
-        """Create it; one that this very run has made is taken as it is."""
-        name = state.shadow
-        marker = Marker(run=state.run, role="shadow", of=state.target)
-        with self.parts.servers.maintenance() as maintenance:
-            found = read_marker(maintenance, name)
-            if found is None or found.run != state.run:
-                create_shadow(maintenance, name, like=state.known_facts, marker=marker)
-            shadow = DatabaseRef(name=name, oid=_oid(maintenance, name))
-        return Done(state.model_copy(update={"incoming": shadow}), f"`{name}`")
-
-    def undo(self, state: RestoreState) -> RestoreState:
-        """Drop it, where it is this run's."""
-        name = state.shadow
-        with self.parts.servers.maintenance() as maintenance:
-            discard_unfinished(maintenance, state.run)
-            marker = read_marker(maintenance, name)
-            if marker is not None and marker.run == state.run:
-                drop_database(
-                    maintenance,
-                    name,
-                    expected_oid=_oid(maintenance, name),
-                    marker_run=state.run,
-                )
-        return state
-
-
-@dataclass(frozen=True, kw_only=True)
 class Load:
-    """Load the archive into the shadow, all but what would act on the world."""
+    """Load the archive, all but what would act on the world."""
 
     name: ClassVar[str] = "load"
     changes: ClassVar[bool] = True
 
     parts: RestoreParts
+    ground: Ground
 
     def explain(self, state: RestoreState) -> Explanation:
         """Give the pg_restore command."""
@@ -110,17 +56,15 @@ class Load:
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
-        """Load it: into what a killed attempt has noted as done, or into a database made anew."""
+        """Load it: into what a killed attempt has noted as done, or from the start."""
         goes_on = self._can_go_on(state)
-        create = CreateShadow(parts=self.parts)
-        # The shadow that a killed attempt has loaded into was made by that attempt, too.
-        state = create.do(state if goes_on else create.undo(state)).state
+        # What a killed attempt has loaded into was made by that attempt, too.
+        state = self.ground.prepare(state if goes_on else self.ground.clear(state))
         name = state.shadow
         self._refuse_changed(state)
         servers = self.parts.servers
         found = read_entries(self.parts, state)
         elsewhere = other_servers(found).entries
-        entries = tuple(e for e in loaded_beside(found) if e.dump_id not in elsewhere)
         with servers.session(name, "load") as shadow:
             server = server_facts(shadow)
             major = server.major
@@ -130,9 +74,8 @@ class Load:
                 memory_bytes=self.parts.server_memory_bytes or memory_bytes(server),
                 cores=cores(server),
             )
-            if creates_public_schema(entries) and not goes_on:
-                shadow.execute("DROP SCHEMA IF EXISTS public")
-            make_room_for_bound(shadow, found)
+            missing = self.ground.missing(shadow, found, goes_on=goes_on)
+        entries = tuple(entry for entry in missing if entry.dump_id not in elsewhere)
         with watched(self.parts, name, f"load {state.request.archive}") as watch:
             load = loading(self.parts, state, name, entries, major)
             load_archive(replace(load, dsn=load.dsn.with_settings(applied(settings))))
@@ -144,18 +87,15 @@ class Load:
         )
 
     def undo(self, state: RestoreState) -> RestoreState:
-        """The shadow is dropped as a whole."""
+        """What was loaded goes with the room that was made for it."""
         return state
 
     def _can_go_on(self, state: RestoreState) -> bool:
-        """Tell whether the shadow is this run's, and a part of the very archive is in it."""
+        """Tell whether this run has made the room, and a part of the very archive is in it."""
         identity = self.parts.place.archive(state.request.archive).identity
-        name = state.shadow
-        with self.parts.servers.maintenance() as maintenance:
-            marker = read_marker(maintenance, name)
-        if identity is None or marker is None or marker.run != state.run:
+        if identity is None or not self.ground.is_ours(state):
             return False
-        with self.parts.servers.session(name, "load") as shadow:
+        with self.parts.servers.session(state.shadow, "load") as shadow:
             return can_go_on(shadow, identity)
 
     def _refuse_changed(self, state: RestoreState) -> None:
@@ -203,10 +143,3 @@ def _sha256(archive: ArchiveSource) -> str:
     for _ in tee:
         pass
     return tee.hexdigest()
-
-
-def _oid(maintenance: Session, name: str) -> int:
-    oid = who_is(maintenance, name)
-    if oid is None:
-        raise DatabaseMissing(f"database `{name}` vanished while it was looked at")
-    return oid

@@ -1,0 +1,73 @@
+"""Where a restore loads: load, proof and all that follows are the same, whatever the ground.
+
+What differs is how room is made, how a load that must begin anew is taken back, and what of the
+archive is to be loaded there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from alexandria_backup.archive.inventory import creates_public_schema
+from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.shadow import read_marker
+from alexandria_backup.runbooks.restore_bound import loaded_beside, make_room_for_bound
+from alexandria_backup.runbooks.restore_shadow import CreateShadow
+from alexandria_backup.runbooks.restore_state import RestoreState
+
+
+class Ground(Protocol):
+    """Where an archive is loaded."""
+
+    def is_ours(self, state: RestoreState) -> bool:
+        """Tell whether this very run has made room there already."""
+        ...
+
+    def prepare(self, state: RestoreState) -> RestoreState:
+        """Make room; what this run has made is taken as it is."""
+        ...
+
+    def clear(self, state: RestoreState) -> RestoreState:
+        """Take away what was loaded there; `prepare` then makes room for a load from the start."""
+        ...
+
+    def missing(
+        self, session: Session, entries: Sequence[TocEntry], *, goes_on: bool
+    ) -> tuple[TocEntry, ...]:
+        """Return what of an archive is to be loaded, and make `session`'s database fit for it.
+
+        `goes_on` tells that a part of it is loaded already.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """A new database: it is dropped as a whole."""
+
+    create: CreateShadow
+
+    def is_ours(self, state: RestoreState) -> bool:
+        """Its marker tells."""
+        with self.create.parts.servers.maintenance() as maintenance:
+            marker = read_marker(maintenance, state.shadow)
+        return marker is not None and marker.run == state.run
+
+    def prepare(self, state: RestoreState) -> RestoreState:
+        """Create it."""
+        return self.create.do(state).state
+
+    def clear(self, state: RestoreState) -> RestoreState:
+        """Drop it."""
+        return self.create.undo(state)
+
+    def missing(
+        self, session: Session, entries: Sequence[TocEntry], *, goes_on: bool
+    ) -> tuple[TocEntry, ...]:
+        """Return all but what works in a database of the live name only."""
+        beside = loaded_beside(entries)
+        if creates_public_schema(beside) and not goes_on:
+            session.execute("DROP SCHEMA IF EXISTS public")
+        make_room_for_bound(session, entries)
+        return beside
