@@ -505,11 +505,12 @@ def test_a_session_that_ends_in_the_middle_shows_nothing(drills: Range) -> None:
     ("query", "why"),
     [
         (
-            "SET LOCAL work_mem = '64kB'; SET LOCAL temp_file_limit = 1; SELECT count(*) > 0 "
-            "FROM (SELECT FROM generate_series(1, 50000) AS g ORDER BY md5(g::text)) AS sorted",
+            "SELECT count(*) > 0 FROM (SELECT set_config('temp_file_limit', '1', true), "
+            "set_config('work_mem', '64kB', true) AS set OFFSET 0) AS s CROSS JOIN LATERAL "
+            "(SELECT FROM generate_series(1, 50000) AS g ORDER BY md5(g::text || s.set)) AS sorted",
             "temporary file size exceeds",
         ),
-        ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(60) IS NULL", "statement timeout"),
+        (WAIT, "the check `unanswered` gave no answer within 1 s"),
         ("SELECT pg_read_file('no-such-file') IS NULL", "could not open file"),
     ],
     ids=["resources", "cancelled", "system"],
@@ -519,9 +520,48 @@ def test_a_check_that_the_server_cannot_answer_shows_nothing(
 ) -> None:
     drills.checks(wrong="SELECT false", unanswered=query)
     drills.snapshot()
-    refused(drills.drill(), 23, "the drill could not run, so nothing is known", why)
+    limit = {"ALEXANDRIA_APPLICATION__CHECKS_TIMEOUT_S": "1"}
+    refused(drills.drill(environ=limit), 23, "the drill could not run, so nothing is known", why)
     newest = drills.newest()
     assert (newest["status"], newest["doubt"]) == ("stored", None)
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT true; SELECT false", "SELECT true; COMMIT", "SELECT true; ", "SELECTED true"]
+)
+def test_a_check_that_is_not_one_query_is_refused_before_anything_is_loaded(
+    drills: Range, query: str
+) -> None:
+    drills.checks(tidy="SELECT true;", several=query)
+    drills.snapshot()
+    ended = drills.drill("--json")
+    if query == "SELECT true; ":
+        assert ended.returncode == 0, ended.stderr
+        return
+    assert ended.returncode == 2
+    said = ended.stdout
+    assert "the check `several` is not one SQL query" in said
+    assert '"step": "load"' not in said
+    assert drills.newest()["status"] == "stored"
+
+
+def test_no_check_changes_what_the_next_one_sees(drills: Range) -> None:
+    """Ends the transaction, or leaves the session in the middle of a COPY, or sets a parameter."""
+    drills.checks(
+        a_commit="COMMIT",
+        copying="COPY (SELECT true) TO STDOUT",
+        hearing="COPY public.track FROM STDIN",
+        setting="SELECT set_config('search_path', 'public', false) = 'public'",
+        writing="INSERT INTO public.genre VALUES (4711, 'x')",
+        good="SELECT current_setting('search_path') LIKE 'pg_catalog%'",
+    )
+    drills.snapshot()
+    ended = drills.drill()
+    refused(
+        ended, 1, "4 of 6 checks have failed", "`a_commit` was refused", "`copying` was refused",
+        "`hearing` was refused", "`writing` was refused: a statement in database",
+        "in a read-only transaction",
+    )  # fmt: skip
 
 
 # ── results that are not to be believed ──────────────────────────────────────────────────────────
@@ -737,18 +777,20 @@ def test_a_killed_drill_on_a_given_server_is_cleaned_up_by_the_next(
     assert given.databases() == []
 
 
-def cut_power(waiting: Range) -> None:
-    """Let a drill and the guard of its server die without a word."""
+def cut_power(waiting: Range) -> set[Path]:
+    """Let a drill and the guard of its server die without a word; return their private folders."""
+    before = private_folders()
     process = waiting.start()
     guard_of(process).kill()
     kill(process)
     eventually(lambda: len(waiting.left()) == 1)
+    left = private_folders() - before
+    assert left
+    return left
 
 
 def test_what_a_power_cut_leaves_is_removed_by_the_next(waiting: Range) -> None:
-    cut_power(waiting)
-    left = private_folders()
-    assert left
+    left = cut_power(waiting)
     no_checks = {"ALEXANDRIA_DRILL__CHECKS": "{}"}
     text = waiting.site.config.read_text(encoding="utf-8")
     waiting.site.config.write_text(text.partition("[drill.checks]")[0], encoding="utf-8")
@@ -761,8 +803,7 @@ def test_what_a_power_cut_leaves_is_removed_by_the_next(waiting: Range) -> None:
 
 
 def test_what_a_power_cut_leaves_is_removed_by_the_doctor(waiting: Range) -> None:
-    cut_power(waiting)
-    left = private_folders()
+    left = cut_power(waiting)
     ended = waiting.site.run("doctor")
     waiting.assert_clean()
     assert left.isdisjoint(private_folders())

@@ -17,6 +17,7 @@ from alexandria_backup.platforms.unmanaged import UnmanagedPlatform
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.runbooks.application_checks import ApplicationChecks
+from alexandria_backup.runbooks.check_queries import CheckQueries
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.switch import SwitchState
 from alexandria_backup.runbooks.switch_application import Application, StartApplication
@@ -88,7 +89,7 @@ def test_a_licence_that_is_another_than_before_is_said(
     step: StartApplication[SwitchState] = StartApplication(
         application=licensed,
         servers=servers,
-        checks=ApplicationChecks(servers=servers, statements=()),
+        checks=ApplicationChecks(servers=servers, checks=CheckQueries(queries={}, timeout_s=0)),
         emit=events.append,
     )
     before = LicenseReport(

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
 
 from alexandria_backup.errors import ConnectionLost, DsnInvalid, PoolerRefused, StatementFailed
 from alexandria_backup.postgres.copied_rows import CopyOut
@@ -70,6 +71,22 @@ class Session:
             cursor = self._run(statement, parameters)
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """Return all rows of one query that somebody else has written; several are refused.
+
+        Values whose type psycopg does not know come as the server's bytes.
+        """
+        with self._translated():
+            # Values in binary make it PostgreSQL's extended protocol, which takes one statement.
+            return self._connection.execute(query.encode(), binary=True).fetchall()
+
+    def parse(self, statement: str) -> None:
+        """Let the server read one statement without running it; raises StatementFailed."""
+        with self._translated():
+            parsed = self._connection.pgconn.prepare(b"", statement.encode())
+            if parsed.status != ExecStatus.COMMAND_OK:
+                raise error_from_result(parsed, self._connection.info.encoding)
 
     @contextmanager
     def transaction(

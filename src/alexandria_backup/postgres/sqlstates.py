@@ -14,3 +14,7 @@ DEPENDENT_OBJECTS_STILL_EXIST: Final = "2BP01"
 DATA_CORRUPTED: Final = "XX001"
 #: An index is not in order, or lacks what its table has.
 INDEX_CORRUPTED: Final = "XX002"
+#: It is no SQL, or more than one statement where one is expected.
+SYNTAX_ERROR: Final = "42601"
+#: A limit of time has passed, or somebody has cancelled it.
+QUERY_CANCELED: Final = "57014"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alexandria_backup.errors import AlexandriaError
+from alexandria_backup.runbooks.check_queries import CheckQueries
 from alexandria_backup.runbooks.servers import Servers
 
 
@@ -12,19 +13,17 @@ class ApplicationChecks:
     """Statements that return true if the data that the application has now are good."""
 
     servers: Servers
-    statements: tuple[str, ...]
+    checks: CheckQueries
 
     def failed(self, database: str) -> Iterator[str]:
-        """Yield one sentence per statement that is not true in the database of this name.
+        """Yield one sentence per query that is not true in the database of this name.
 
         Raises nothing: the application runs by then, and what cannot be asked is only to be told.
         """
-        if not self.statements:
-            return
         try:
-            with self.servers.session(database, "checks") as session:
-                for statement in self.statements:
-                    if session.value(statement) is not True:
-                        yield f"with the application running, `{statement}` did not return true"
+            for name, problem in self.checks.problems(
+                lambda: self.servers.session(database, "checks")
+            ):
+                yield f"with the application running, `{name}` {problem}"
         except AlexandriaError as error:
             yield f"with the application running, a check failed: {error.message}"

@@ -12,13 +12,13 @@ from typing import ClassVar, Final
 from alexandria_backup.archive.inventory import event_triggers, subscriptions
 from alexandria_backup.errors import (
     AlexandriaError,
+    ChecksFailed,
     DrillInconclusive,
     SnapshotDamaged,
     StatementFailed,
 )
 from alexandria_backup.events import Warned
 from alexandria_backup.runbooks.anchors import anchors_of
-from alexandria_backup.runbooks.drill_checks import ask
 from alexandria_backup.runbooks.drill_server import COMMAND, NAME
 from alexandria_backup.runbooks.drill_stage import Stage
 from alexandria_backup.runbooks.restore_find import read_source
@@ -254,23 +254,27 @@ class Ask(_OnStage):
 
     def explain(self, state: RestoreState) -> Explanation:
         """Name them."""
-        names = ", ".join(f"`{name}`" for name in self.stage.checks) or "none is set"
+        names = ", ".join(f"`{name}`" for name in self.stage.checks.queries) or "none is set"
         return Explanation(
             sentence=f"ask the queries of `[application] checks` and `[drill] checks`: {names}",
             commands=tuple(
                 shell("psql", f"--dbname={state.shadow}", "-c", query)
-                for query in self.stage.checks.values()
+                for query in self.stage.checks.queries.values()
             ),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
         """Raise ChecksFailed, naming each check that has failed."""
-        with (
-            self.stage.judging("the checks cannot be asked"),
-            self.stage.parts.servers.session(state.shadow, "drill") as session,
-        ):
-            ask(session, self.stage.checks)
-        return Done(state, f"{len(self.stage.checks)} passed" if self.stage.checks else "none set")
+        checks, servers = self.stage.checks, self.stage.parts.servers
+        with self.stage.judging("the checks cannot be asked"):
+            failed = dict(checks.problems(lambda: servers.session(state.shadow, "drill")))
+        if failed:
+            told = "; ".join(f"`{name}` {problem}" for name, problem in failed.items())
+            raise ChecksFailed(
+                f"{len(failed)} of {len(checks.queries)} checks have failed: {told}",
+                hint="see `[drill] checks` and `[application] checks` in the settings",
+            )
+        return Done(state, f"{len(checks.queries)} passed" if checks.queries else "none set")
 
 
 @dataclass(frozen=True, kw_only=True)

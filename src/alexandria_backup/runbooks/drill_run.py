@@ -90,7 +90,7 @@ class Drill:
             {
                 "server": stage.version,
                 "rows": str(proof.rows),
-                "checks": str(len(stage.checks)),
+                "checks": str(len(stage.checks.queries)),
                 "find_seconds": f"{find:.3f}",
                 "load_seconds": f"{load:.3f}",
                 "prove_seconds": f"{prove:.3f}",
@@ -105,7 +105,7 @@ class Drill:
             digests=proof.digests,
             large_objects=proof.large_objects,
             chain=state.known_source.chain,
-            checks=tuple(stage.checks),
+            checks=tuple(stage.checks.queries),
             find_seconds=find,
             load_seconds=load,
             prove_seconds=prove,

@@ -1,6 +1,6 @@
 """What the steps of a drill share: the server while it is there, and what is not compared."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +11,7 @@ from alexandria_backup.errors import (
     PrecheckRefused,
     RightsMissing,
     RolesMissing,
+    SettingsInvalid,
     StatementFailed,
     UsageError,
 )
@@ -27,6 +28,7 @@ from alexandria_backup.runbooks import (
     rights,
 )
 from alexandria_backup.runbooks.chain_reader import ChainReader
+from alexandria_backup.runbooks.check_queries import CheckQueries
 from alexandria_backup.runbooks.drill_server import Candidate, DrillServer
 from alexandria_backup.runbooks.drill_verdict import judged
 from alexandria_backup.runbooks.places import SnapshotPlace
@@ -42,8 +44,8 @@ class Stage:
     entry: SnapshotEntry
     place: SnapshotPlace
     chain: ChainReader
-    #: Named queries to ask at the end.
-    checks: Mapping[str, str]
+    #: Asked at the end.
+    checks: CheckQueries
     #: The servers that there are for a snapshot, the preferred one first; raises DrillInconclusive.
     candidates: Callable[[Source], Sequence[Candidate]]
     #: What the steps of a restore need, on a server.
@@ -95,7 +97,7 @@ class Stage:
                     with server.servers.maintenance() as maintenance:
                         prepared = self._prepare(maintenance, server, state)
                         self.version = f"PostgreSQL {server_facts(maintenance).version}"
-                except Interrupted:
+                except (Interrupted, SettingsInvalid):
                     raise
                 except AlexandriaError as error:
                     refusals.append(error)
@@ -128,6 +130,7 @@ class Stage:
     def _prepare(
         self, maintenance: Session, server: DrillServer, state: RestoreState
     ) -> RestoreState:
+        self.checks.refuse_mistakes(maintenance)
         source, facts = state.known_source, server_facts(maintenance)
         role = role_facts(maintenance)
         reserve = self.parts_on(server).server_reserve_bytes

@@ -67,7 +67,7 @@ class _Switch:
 
     @classmethod
     def of(cls, parts: RestoreParts) -> "_Switch":
-        checks = ApplicationChecks(servers=parts.servers, statements=parts.checks)
+        checks = ApplicationChecks(servers=parts.servers, checks=parts.checks)
         return cls(
             stop=StopWriting(application=parts.application, checks=checks, emit=parts.emit),
             fence=Fence(

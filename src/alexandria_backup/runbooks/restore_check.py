@@ -40,6 +40,7 @@ class Check(ReadingStep):
                 hint="choose an older snapshot, or add `--accept-chain`",
             )
         with self.parts.servers.maintenance() as maintenance:
+            self.parts.checks.refuse_mistakes(maintenance)
             warnings = prechecks.for_restore(
                 maintenance,
                 state,

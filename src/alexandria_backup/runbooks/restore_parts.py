@@ -7,6 +7,7 @@ from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.runbooks.accept import SafetyTaker
 from alexandria_backup.runbooks.chain_reader import ChainReader
+from alexandria_backup.runbooks.check_queries import CheckQueries
 from alexandria_backup.runbooks.places import SnapshotPlace
 from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.switch_application import Application
@@ -25,8 +26,8 @@ class RestoreParts:
     tools: Callable[[int], ClientTools]
     #: Takes the safety snapshot; None where no repository is set.
     safety: SafetyTaker | None
-    #: Statements that return true if the restored data are good.
-    checks: tuple[str, ...]
+    #: Queries that return true if the restored data are good.
+    checks: CheckQueries
     #: Bytes free on the server, where it cannot be measured from here.
     server_free_bytes: int | None
     #: Bytes that must stay free on the server.

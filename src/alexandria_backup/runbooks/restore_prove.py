@@ -61,7 +61,7 @@ class Prove:
             )
             state = self._warn_of_sequences(shadow, state)
             chain = self._prove_chain(shadow, source)
-            skipped = self._run_checks(shadow, state)
+            skipped = self._run_checks(state)
             pages = self._check_pages(shadow) if state.request.amcheck else None
         not_compared = (
             *proved.not_compared,
@@ -75,7 +75,7 @@ class Prove:
             digests=proved.digests,
             large_objects=source.large_objects,
             chain=chain,
-            checks=0 if skipped else len(self.parts.checks),
+            checks=0 if skipped else len(self.parts.checks.queries),
             amcheck=pages.indexes + pages.tables if pages else None,
             not_compared=not_compared,
         )
@@ -113,16 +113,18 @@ class Prove:
             )
         return found.status
 
-    def _run_checks(self, shadow: Session, state: RestoreState) -> tuple[str, ...]:
+    def _run_checks(self, state: RestoreState) -> tuple[str, ...]:
         """Returns a reason where the application's own checks cannot be asked."""
-        if state.request.tables and self.parts.checks:
+        checks = self.parts.checks
+        if state.request.tables and checks.queries:
             return ("`[application] checks`: they are of the whole database",)
-        for statement in self.parts.checks:
-            if shadow.value(statement) is not True:
-                raise ProofFailed(
-                    f"the application's check `{statement}` did not return true",
-                    hint="see `[application] checks` in the settings",
-                )
+        for name, problem in checks.problems(
+            lambda: self.parts.servers.session(state.shadow, "checks")
+        ):
+            raise ProofFailed(
+                f"the application's check `{name}` {problem}",
+                hint="see `[application] checks` in the settings",
+            )
         return ()
 
     def _check_pages(self, shadow: Session) -> Checked:

@@ -18,6 +18,7 @@ from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.chain_reader import declare_history
+from alexandria_backup.runbooks.check_queries import CheckQueries
 from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
 from alexandria_backup.runbooks.kept import find_kept, readable
@@ -54,8 +55,8 @@ class RollbackParts:
     servers: Servers
     application: Application
     fence_patience_s: float
-    #: Statements of `[application] checks`.
-    checks: tuple[str, ...]
+    #: Those of `[application] checks`.
+    checks: CheckQueries
     #: Count the rows of both databases; for that the kept one is opened for a moment.
     compare: bool
     emit: Emit
@@ -66,7 +67,7 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
     swap: Swap[RollbackState] = Swap(
         servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit
     )
-    checks = ApplicationChecks(servers=parts.servers, statements=parts.checks)
+    checks = ApplicationChecks(servers=parts.servers, checks=parts.checks)
     return Runbook(
         name=NAME,
         steps=(

@@ -110,8 +110,15 @@ class ApplicationSettings(Section):
     )
     checks: Statements = Field(
         (),
-        description="SQL statements that return true if restored data are good; in the variable "
-        "one statement, or a JSON list.",
+        description="SQL queries that return true if restored data are good, each in a read-only "
+        "transaction of its own; in the variable one query, or a JSON list.",
+    )
+    checks_timeout_s: Seconds = Field(
+        300.0,
+        ge=0,
+        description="Seconds that each of these queries, and each of `[drill] checks`, may take; "
+        "0: without end. One that gives no answer in time undoes a restore (40) and leaves a drill "
+        "inconclusive (23).",
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
@@ -13,6 +13,7 @@ from alexandria_backup.postgres.client_tools import ClientTools, find_client_too
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.server_programs import server_programs
 from alexandria_backup.postgres.startup import Timeouts
+from alexandria_backup.runbooks.check_queries import CheckQueries
 from alexandria_backup.runbooks.drill import drill_runbook
 from alexandria_backup.runbooks.drill_run import Drill
 from alexandria_backup.runbooks.drill_server import (
@@ -83,10 +84,10 @@ class Drills:
         )
 
     @property
-    def _checks(self) -> dict[str, str]:
-        """All queries to ask, by name; a statement of `[application] checks` is its own."""
-        settings = self.rooms.settings
-        return {text: text for text in settings.application.checks} | settings.drill.checks
+    def _checks(self) -> CheckQueries:
+        """All queries to ask: the application's, and those of drills."""
+        own = self.rooms.checks
+        return replace(own, queries={**own.queries, **self.rooms.settings.drill.checks})
 
     def _parts(self, place: SnapshotPlace, server: DrillServer) -> RestoreParts:
         settings = self.rooms.settings
@@ -98,7 +99,7 @@ class Drills:
             tools=server.tools,
             safety=None,
             # Asked at the end with those of `[drill]`: one that fails is no damage.
-            checks=(),
+            checks=CheckQueries(queries={}, timeout_s=0),
             server_free_bytes=None,
             server_reserve_bytes=settings.database.server_reserve,
             fence_patience_s=settings.database.fence_timeout_s,

@@ -100,7 +100,7 @@ class Restores:
             chain=self.rooms.chain,
             tools=self.rooms.tools,
             safety=self._safety,
-            checks=settings.application.checks,
+            checks=self.rooms.checks,
             server_free_bytes=settings.database.server_free_space,
             server_reserve_bytes=settings.database.server_reserve,
             server_memory_bytes=settings.database.server_memory,
@@ -119,7 +119,7 @@ class Restores:
             rolling_back.RollbackParts(
                 servers=self.rooms.servers,
                 application=self.rooms.application,
-                checks=self.rooms.settings.application.checks,
+                checks=self.rooms.checks,
                 fence_patience_s=self.rooms.settings.database.fence_timeout_s,
                 compare=compare,
                 emit=self.rooms.emit,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from alexandria_backup.repository.opened import Repository
     from alexandria_backup.repository.trust import Keys, Pins
     from alexandria_backup.runbooks.chain_reader import ChainReader
+    from alexandria_backup.runbooks.check_queries import CheckQueries
     from alexandria_backup.runbooks.servers import Servers
     from alexandria_backup.runbooks.switch_application import Application
     from alexandria_backup.sealing.signing import SigningKey, TrustedKey
@@ -66,6 +67,17 @@ class Rooms:
             ),
         )
         return find_dsn(sources)
+
+    @property
+    def checks(self) -> "CheckQueries":
+        """The queries of `[application] checks`; each is its own name."""
+        from alexandria_backup.runbooks.check_queries import CheckQueries
+
+        application = self.settings.application
+        return CheckQueries(
+            queries={query: query for query in application.checks},
+            timeout_s=application.checks_timeout_s,
+        )
 
     @cached_property
     def cluster(self) -> "Cluster":
