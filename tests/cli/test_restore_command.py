@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from oracle_support import keep_in_frames
-from site_support import CHINOOK_TABLES, Site
+from site_support import CHINOOK_TABLES, Site, new_role
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
 
@@ -124,6 +124,23 @@ def test_a_copy_beside_the_live_database_swaps_nothing(site: Site) -> None:
     again = site.run("restore", "latest", "--to-database", name, "--yes")
     assert again.returncode == 12
     assert f"there is a database `{name}` already" in again.stderr
+
+
+def test_a_copy_needs_no_right_to_the_live_database(site: Site) -> None:
+    site.run("snapshot", "create")
+    role = new_role(site.server, "CREATEDB")
+    site.sql(f'GRANT CONNECT ON DATABASE "{site.database}" TO "{role}"')
+    site.write_secret("dsn", site.server.conninfo(site.database, user=role).reveal())
+    text = site.config.read_text(encoding="utf-8").replace('admin_dsn_file = "admin-dsn"\n', "")
+    site.config.write_text(text, encoding="utf-8")
+    name = f"{site.database}_copy"
+    refused = site.run("restore", "latest", "--yes", "--no-owner")
+    assert refused.returncode == 12
+    assert "may not rename it" in refused.stderr
+    copied = site.run("restore", "latest", "--to-database", name, "--yes", "--no-owner")
+    assert copied.returncode == 0, copied.stderr
+    assert f"`{name}` will belong to `{role}`" in copied.stderr
+    assert site.fingerprint(name) == site.fingerprint()
 
 
 @pytest.mark.parametrize(

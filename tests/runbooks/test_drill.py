@@ -481,7 +481,10 @@ def test_a_disk_that_is_too_small_shows_nothing(
 def test_what_would_touch_the_reserve_is_not_begun(drills: Range) -> None:
     drills.snapshot()
     much = {"ALEXANDRIA_DATABASE__SERVER_RESERVE": str(1 << 60)}
-    refused(drills.drill(environ=much), 23, "no server can take the snapshot", "must stay free")
+    ended = drills.drill(environ=much)
+    refused(ended, 23, "no server can take the snapshot", "must stay free")
+    assert "the restore" not in ended.stderr
+    assert "live database" not in ended.stderr
     described = DatabaseSettings.model_fields["server_reserve"].description
     assert described is not None
     assert "a drill" in described

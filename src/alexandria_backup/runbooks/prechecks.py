@@ -78,7 +78,8 @@ def for_restore(
     target = request.to_database or state.target
     refuse_standby(server)
     refuse_name(target)
-    rights.refuse_missing_rights(role, maintenance, state.target)
+    swaps = request.to_database is None
+    rights.refuse_missing_rights(role, maintenance, state.target, renames=swaps)
     if request.to_database is not None:
         refuse_existing(maintenance, request.to_database)
     else:
@@ -105,9 +106,9 @@ def for_restore(
             older_server(server, source),
             without_data(source),
             left_to_other_servers(source),
-            missing_tables(source, state.live_tables) if request.to_database is None else (),
+            missing_tables(source, state.live_tables) if swaps else (),
             room.space(server, source, server_free_bytes, server_reserve_bytes),
-            lost_slots(maintenance, state.target) if request.to_database is None else (),
+            lost_slots(maintenance, state.target) if swaps else (),
             lost_publications(source, state.live_publications),
         )
         for warning in warnings

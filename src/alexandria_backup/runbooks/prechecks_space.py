@@ -29,8 +29,8 @@ def space(
     elif free < needed + reserve:
         stays = f", and {reserve:,} must stay free" if reserve else ""
         raise SpaceMissing(
-            f"the server has {free:,} bytes free and the restore needs about {needed:,}{stays}",
-            hint="free space on the server; the live database stays beside the restored one",
+            f"the server has {free:,} bytes free and about {needed:,} are needed{stays}",
+            hint="free space on the server: what is there stays beside what is restored",
         )
 
 

@@ -13,7 +13,7 @@ from alexandria_backup.errors import (
     SnapshotDamaged,
     StatementFailed,
 )
-from alexandria_backup.events import Emit, Warned
+from alexandria_backup.events import Emit, Note, Warned
 from alexandria_backup.postgres import catalog
 from alexandria_backup.postgres.activity import subscriptions
 from alexandria_backup.postgres.connect import Session
@@ -70,6 +70,7 @@ class Find(ReadingStep):
             command="alexandria restore …",
             tables=state.request.tables,
         )
+        swaps = state.request.to_database is None
         with self.parts.servers.maintenance() as maintenance:
             server = server_facts(maintenance)
             live = database_facts(maintenance, state.target)
@@ -84,12 +85,15 @@ class Find(ReadingStep):
             source = with_other_owners(source, names)
             if live is None:
                 facts = facts_with_other_owners(facts, names)
-            if state.request.no_owner:
+            if not swaps and not _may_give_to(maintenance, facts.owner):
+                # Nobody is asked for rights that only the swap of the live database needs.
+                facts = without_owner(maintenance, facts, keep=False)
+                self.parts.emit(Note(message=f"`{state.shadow}` will belong to `{facts.owner}`"))
+            elif state.request.no_owner:
                 facts = without_owner(maintenance, facts, keep=live is not None)
             enabled = tuple(
                 found.name for found in subscriptions(maintenance, state.target) if found.enabled
             )
-        swaps = state.request.to_database is None
         counted, published = (
             self._look_at(state.target) if swaps and live and live.allow_connections else ({}, ())
         )
@@ -181,6 +185,12 @@ def facts_for_new(
         grants=default_grants(owner),
         settings=(),
     )
+
+
+def _may_give_to(maintenance: Session, owner: str) -> bool:
+    """Tell whether our role may make a database that belongs to `owner`."""
+    role = role_facts(maintenance)
+    return role.superuser or owner in {role.name, *role.may_become}
 
 
 def without_owner(maintenance: Session, facts: DatabaseFacts, *, keep: bool) -> DatabaseFacts:

@@ -81,7 +81,7 @@ class LoadWatch:
         wal = "" if self._short.wal is None else f", the WAL {self._short.wal:,}"
         raise ServerSpaceShort(
             f"the server has {self._short.free:,} bytes free, and {self._reserve:,} must stay: "
-            f"the shadow has {self._short.database:,} bytes{wal}; the load was stopped",
+            f"`{self._database}` has {self._short.database:,} bytes{wal}; the load was stopped",
             hint="free space on the server, or set `[database] server_reserve`",
         )
 

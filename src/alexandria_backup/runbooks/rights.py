@@ -15,8 +15,10 @@ from alexandria_backup.runbooks.step import shell
 _CLOSED_PUBLIC = 15
 
 
-def refuse_missing_rights(role: RoleFacts, maintenance: Session, target: str) -> None:
-    """The role must create a database, and own or administer the live one to rename it."""
+def refuse_missing_rights(
+    role: RoleFacts, maintenance: Session, target: str, *, renames: bool = True
+) -> None:
+    """The role must create a database, and own the live one where it `renames` that."""
     if role.superuser:
         return
     if not role.create_database:
@@ -26,7 +28,7 @@ def refuse_missing_rights(role: RoleFacts, maintenance: Session, target: str) ->
             hint=f"psql -c 'alter role \"{role.name}\" createdb'   "
             "# or set `[database] admin_dsn_file`",
         )
-    facts = database_facts(maintenance, target)
+    facts = database_facts(maintenance, target) if renames else None
     if facts is not None and facts.owner not in {role.name, *role.member_of}:
         raise RightsMissing(
             f"role `{role.name}` does not own `{target}` (`{facts.owner}` does), "

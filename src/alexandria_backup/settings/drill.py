@@ -30,7 +30,8 @@ class DrillSettings(Section):
     folder: UserPath | None = Field(
         None,
         description="The folder in which an embedded server keeps its data while a drill runs; it "
-        "needs about twice the size of the rows. Default: `$TMPDIR`, or else `/var/tmp`.",
+        "needs about twice the size of the rows, and beside that `[database] server_reserve` stays "
+        "free. Default: `$TMPDIR`, or else `/var/tmp`.",
     )
     dsn_file: UserPath | None = Field(
         None,
