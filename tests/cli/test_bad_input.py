@@ -237,3 +237,21 @@ def test_errors_are_documents_with_json(site: Site) -> None:
     assert (document["event"], document["code"]) == ("error", "snapshot-missing")
     assert document["exit_code"] == 20
     assert document["hint"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (("snapshot", "drill", "--jobs", "5000"), "alexandria snapshot drill --help"),
+        (("restore", "latest", "--jobs", "0"), "alexandria restore --help"),
+        (("snapshot", "crate"), "alexandria snapshot --help"),
+        (("restore",), "alexandria restore --help"),
+        (("restore", "latest", "--to-databse", "x"), "alexandria restore --help"),
+        (("resotre", "latest"), "alexandria --help"),
+    ],
+)
+def test_a_mistyped_command_is_answered_with_the_help_of_that_command(
+    site: Site, arguments: tuple[str, ...], command: str
+) -> None:
+    said = refused(site, 2, *arguments)
+    assert said.endswith(f"hint: {command}\n")

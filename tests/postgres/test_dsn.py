@@ -143,3 +143,17 @@ def outcome(text: str) -> tuple[str, Dsn | None]:
         return "", parse(text)
     except DsnInvalid as error:
         return f"{error} {error.hint}", None
+
+
+@pytest.mark.parametrize(
+    ("password", "said", "shown"),
+    [
+        ("a", "database `data` of role a: a failure", "database `data` of role a: a failure"),
+        ("a", "in `postgresql://u:a@h/data`", "in `postgresql://u:***@h/data`"),
+        ("a", "password=a user=alma", "password=*** user=alma"),
+        ("main", "the domain `main` is `remained`", "the domain `***` is `remained`"),
+        ("long-enough", "xlong-enoughx", "x***x"),
+    ],
+)
+def test_a_short_password_defaces_no_names(password: str, said: str, shown: str) -> None:
+    assert Dsn.parse(Secret(f"postgresql://u:{password}@h/data")).redact(said) == shown

@@ -5,11 +5,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from site_support import new_role
 
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
-from alexandria_backup.postgres.server import list_databases, role_facts, roles, server_facts
+from alexandria_backup.postgres.server import (
+    is_english,
+    list_databases,
+    messages_language,
+    role_facts,
+    roles,
+    server_facts,
+)
 from alexandria_backup.secret import Secret
 
 
@@ -73,3 +81,27 @@ def test_names(
     name = Dsn.parse(new_database(server, name='DB "ü" 1')).database
     assert {name, "postgres", "template0"} <= set(list_databases(session))
     assert {role, "postgres"} <= roles(session)
+
+
+@pytest.mark.parametrize("locale", ["", "C", "C.UTF-8", "POSIX", "en_US.utf8", "English_UK"])
+def test_these_locales_are_english(locale: str) -> None:
+    assert is_english(locale)
+
+
+@pytest.mark.parametrize("locale", ["de_DE.utf8", "cs_CZ", "ca_ES", "ja_JP.eucjp", "Czech_Czechia"])
+def test_these_locales_are_not(locale: str) -> None:
+    assert not is_english(locale)
+
+
+@pytest.mark.parametrize(("options", "spoken"), [("SUPERUSER", "C"), ("", "POSIX")])
+def test_a_session_speaks_english_where_its_role_may_choose(
+    server_any: EmbeddedServer, options: str, spoken: str
+) -> None:
+    """`POSIX` stands for a language, of which none need be installed."""
+    role = new_role(server_any, options)
+    with connect(Dsn.parse(server_any.conninfo()), purpose="test") as session:
+        session.execute(f"ALTER ROLE {role} SET lc_messages = 'POSIX'")
+    dsn = Dsn.parse(server_any.conninfo(user=role))
+    with connect(dsn, purpose="test") as session:
+        assert session.value("SHOW lc_messages") == spoken
+        assert messages_language(session) is None

@@ -442,6 +442,25 @@ def test_an_extension_that_no_server_can_have_is_named(drills: Range, name: str,
     assert drills.newest()["status"] == "stored"
 
 
+def test_another_version_of_an_extension_is_no_damage(
+    new_site: Callable[..., Site], debian_server: EmbeddedServer, drills_at: DrillsAt
+) -> None:
+    drills = drills_at(keep_in_frames(new_site(debian_server)))
+    site = drills.site
+    site.sql("CREATE EXTENSION pg_stat_statements VERSION '1.4'")
+    drills.snapshot()
+    good = drills.drilled()
+    assert "extension `pg_stat_statements` is 1.10 here, and was 1.4 in the source" in good.stdout
+    # A column that later versions have under another name.
+    site.sql("CREATE VIEW slow AS SELECT total_time FROM pg_stat_statements")
+    drills.snapshot()
+    refused(
+        drills.drill(), 23, "extension `pg_stat_statements` is 1.10 here", "total_time",
+        "hint: set `[drill] dsn_file` to the DSN of a server that has what the source has",
+    )  # fmt: skip
+    assert drills.newest()["status"] == "stored"
+
+
 def test_a_folder_that_cannot_be_made_is_told(drills: Range) -> None:
     drills.snapshot()
     (drills.site.folder / "a-file").touch()
@@ -476,6 +495,12 @@ def test_a_disk_that_is_too_small_shows_nothing(
     assert disk.files() == []
     assert set(drills.left()) == before
     assert drills.newest()["status"] == "stored"
+
+
+def test_a_key_that_is_not_there_shows_nothing(drills: Range) -> None:
+    drills.snapshot()
+    missing = {"ALEXANDRIA_ENCRYPTION__IDENTITY_FILE": str(drills.folder / "nothing")}
+    refused(drills.drill(environ=missing), 23, "so nothing is known", "nothing")
 
 
 def test_what_would_touch_the_reserve_is_not_begun(drills: Range) -> None:

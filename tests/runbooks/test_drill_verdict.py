@@ -1,5 +1,6 @@
 """Whose fault it is: a failure counts against a snapshot only where it is the snapshot's."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -48,9 +49,9 @@ def alive(server_any: EmbeddedServer) -> DrillServer:
 
 
 def verdict(
-    server: DrillServer, error: AlexandriaError, *, as_it_was: bool = True
+    server: DrillServer, error: AlexandriaError, *, unlike: Sequence[str] = ()
 ) -> type[BaseException]:
-    with pytest.raises(AlexandriaError) as caught, judged(server, "x", as_it_was=as_it_was):
+    with pytest.raises(AlexandriaError) as caught, judged(server, "x", unlike=unlike):
         raise error
     return caught.type
 
@@ -98,7 +99,7 @@ def test_a_refusal_of_what_is_loaded_is_the_snapshots_fault(
 ) -> None:
     assert verdict(alive, error) is ProofFailed
     # Where the database could not be made as the source was, it shows nothing.
-    assert verdict(alive, error, as_it_was=False) is DrillInconclusive
+    assert verdict(alive, error, unlike=["its locale"]) is DrillInconclusive
     # And neither where the server has gone, of which that was but the first sign.
     gone = drill_server(Secret("host=/nonexistent dbname=postgres"))
     assert verdict(gone, error) is DrillInconclusive

@@ -189,6 +189,10 @@ def test_frames_of_other_tables_are_not_read(
         (("--table", "trak"), "no table `trak`; the nearest is `public.track`"),
         (("--table", "public.playlist_trck"), "the nearest is `public.playlist_track`"),
         (("--table", "zzzzzzzz"), "the archive has no table `zzzzzzzz`"),
+        (("--table", "It's"), "hint: --table 'public.It'\"'\"'s 100%'"),
+        (("--table", "busy"), "`public.busy` is a view, and only tables have rows to restore"),
+        (("--table", "busy"), "hint: --table public.genre --table public.track"),
+        (("--table", '"public"."counted"'), "`public.counted` is a materialized view"),
         (("--table", "twice"), "`twice` may be any of `other.twice`, `public.twice`"),
     ],
 )
@@ -196,6 +200,10 @@ def test_a_table_that_is_not_there_is_refused(
     site: Site, copy: str, options: tuple[str, ...], said: str
 ) -> None:
     site.sql("CREATE SCHEMA other; CREATE TABLE other.twice (a int); CREATE TABLE twice (a int)")
+    site.sql('CREATE TABLE "It\'s 100%%" (a int)')
+    site.sql("CREATE VIEW of_genres AS SELECT genre_id AS g FROM genre")
+    site.sql("CREATE VIEW busy AS SELECT * FROM of_genres JOIN track ON g = genre_id")
+    site.sql("CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM track")
     archive = site.dump()
     ended = site.run("restore", str(archive), "--to-database", copy, *options, "--yes")
     assert ended.returncode == 2, ended.stderr
@@ -215,6 +223,35 @@ def test_rows_that_are_loaded_through_another_table_are_refused(site: Site, copy
     arguments = ("restore", str(archive), "--to-database", copy, "--yes", "--table")
     ended = site.run(*arguments, "by_mood_0")
     assert ended.returncode == 2
-    assert "hint: --table 'shop.by_mood'" in ended.stderr
+    assert "hint: --table shop.by_mood" in ended.stderr
     assert site.run(*arguments, "by_mood").returncode == 0
     assert site.value("SELECT count(*) FROM shop.by_mood", database=copy) == 500
+
+
+@pytest.mark.parametrize(
+    "name", ['public."My ""own"" Table"', '"My ""own"" Table"', "PUBLIC.GENRE"]
+)
+def test_names_may_be_written_as_in_sql(site: Site, copy: str, name: str) -> None:
+    site.sql('CREATE TABLE "My ""own"" Table" AS SELECT 7 AS a')
+    archive = site.dump()
+    ended = site.run("restore", str(archive), "--to-database", copy, "--yes", "--table", name)
+    assert ended.returncode == 0, ended.stderr
+    table = name.lower() if "GENRE" in name else '"My ""own"" Table"'
+    assert site.value(f"SELECT count(*) > 0 FROM {table}", database=copy)
+
+
+def test_a_function_that_reads_what_is_left_out_is_told_with_the_table_to_add(
+    site: Site, copy: str
+) -> None:
+    site.sql(
+        "CREATE FUNCTION known(g int) RETURNS bool LANGUAGE plpgsql AS "
+        "'BEGIN RETURN EXISTS (SELECT FROM public.genre WHERE genre_id = g); END'"
+    )
+    site.sql("CREATE TABLE checked (g int CHECK (public.known(g))); INSERT INTO checked VALUES (1)")
+    archive = site.dump()
+    arguments = ("restore", str(archive), "--to-database", copy, "--yes", "--table", "checked")
+    ended = site.run(*arguments)
+    assert ended.returncode == 40, ended.stderr
+    assert "--table public.genre   # too" in ended.stderr
+    again = site.run(*arguments, "--table", "public.genre")
+    assert again.returncode == 0, again.stderr

@@ -5,6 +5,8 @@ types, functions, extensions, sequences. What belongs to it is found the other w
 certain kinds that depend on it and on no table that is not restored.
 """
 
+import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -33,6 +35,10 @@ _PARTS: Final = frozenset(
 #: Goes with whatever it depends on.
 _ABOUT: Final = frozenset({"ACL", "COMMENT", "SECURITY LABEL", "SEQUENCE SET", "STATISTICS DATA"})
 _AMBIGUOUS: Final = 2
+#: What is read like a table, and has no rows in an archive.
+_WITHOUT_ROWS: Final = _RELATIONS - {"TABLE"}
+#: A name as SQL writes it: a quoted part may hold anything.
+_SQL_NAME: Final = re.compile(r'(?:("(?:[^"]|"")+"|\w+)\.)?("(?:[^"]|"")+"|\w+)')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +81,12 @@ def select_tables(entries: Sequence[TocEntry], names: Iterable[str]) -> Selectio
 
 def _named(entries: Sequence[TocEntry], name: str) -> TocEntry:
     tables = [entry for entry in entries if entry.description == "TABLE"]
-    found = [table for table in tables if name in (_label(table), table.tag)]
-    # `a.b` may be a table `b` in schema `a`, and a table of that very name elsewhere.
-    found = [table for table in found if name == _label(table)] or found
+    found = _called(tables, name)
+    if not found:
+        _refuse_view(entries, name)
     if len(found) >= _AMBIGUOUS:
         labels = ", ".join(f"`{_label(table)}`" for table in found)
-        raise UsageError(f"`{name}` may be any of {labels}", hint=f"--table '{_label(found[0])}'")
+        raise UsageError(f"`{name}` may be any of {labels}", hint=_hint(_label(found[0])))
     if not found:
         known = {_label(table): _label(table) for table in tables}
         known |= {table.tag: _label(table) for table in reversed(tables)}
@@ -88,9 +94,53 @@ def _named(entries: Sequence[TocEntry], name: str) -> TocEntry:
         raise UsageError(
             f"the archive has no table `{name}`"
             + (f"; the nearest is `{known[near[0]]}`" if near else ""),
-            hint=f"--table '{known[near[0]]}'" if near else "alexandria snapshot show …",
+            hint=_hint(known[near[0]]) if near else "alexandria snapshot show …",
         )
     return found[0]
+
+
+def _called(relations: Sequence[TocEntry], name: str) -> list[TocEntry]:
+    """Return what is called so: as people write it, or else as SQL writes it, with its quotes."""
+    found = [entry for entry in relations if name in (_label(entry), entry.tag)]
+    # `a.b` may be a table `b` in schema `a`, and a table of that very name elsewhere.
+    found = [entry for entry in found if name == _label(entry)] or found
+    if found or (sql := _SQL_NAME.fullmatch(name)) is None:
+        return found
+    schema, tag = (_unquoted(part) for part in sql.groups())
+    return [e for e in relations if e.tag == tag and schema in (None, e.namespace)]
+
+
+def _unquoted(part: str | None) -> str | None:
+    if part is None or not part.startswith('"'):
+        return part and part.lower()
+    return part[1:-1].replace('""', '"')
+
+
+def _refuse_view(entries: Sequence[TocEntry], name: str) -> None:
+    """Raise UsageError where the name is that of something without rows of its own."""
+    found = _called([entry for entry in entries if entry.description in _WITHOUT_ROWS], name)
+    if not found:
+        return
+    by_number = {entry.dump_id: entry for entry in entries}
+    read: dict[int, TocEntry] = {}
+    waiting = [found[0]]
+    while waiting:
+        for number in waiting.pop().dependencies:
+            entry = by_number.get(number)
+            if entry is not None and number not in read:
+                read[number] = entry
+                waiting += [entry] if entry.description in _WITHOUT_ROWS else []
+    tables = [entry for entry in read.values() if entry.description == "TABLE"]
+    raise UsageError(
+        f"`{_label(found[0])}` is a {found[0].description.lower()}, and only tables have rows to "
+        "restore",
+        hint=" ".join(map(_hint, sorted(map(_label, tables))))
+        or "restore the whole snapshot with `--to-database`",
+    )
+
+
+def _hint(label: str) -> str:
+    return shlex.join(("--table", label))
 
 
 def _partitions(
@@ -121,7 +171,7 @@ def _refuse_other_roots(entries: Sequence[TocEntry], chosen: Mapping[int, TocEnt
         if _label(entry) in labels and root not in labels:
             raise UsageError(
                 f"the rows of `{_label(entry)}` are loaded through `{root}`",
-                hint=f"--table '{root}'",
+                hint=_hint(root),
             )
 
 

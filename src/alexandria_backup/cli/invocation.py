@@ -32,6 +32,11 @@ At: TypeAlias = Annotated[
         "zone, such as `2026-11-23T12:00:00Z`.",
     ),
 ]
+#: As in `[database] jobs`: each is a connection, and a server has a hundred of them.
+_MOST_JOBS = 64
+Jobs: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, max=_MOST_JOBS, help="How many connections load at once.")
+]
 DsnFile: TypeAlias = Annotated[
     Path | None, typer.Option("--dsn-file", help="A file that holds the DSN of the database.")
 ]

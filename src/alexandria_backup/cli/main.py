@@ -93,7 +93,7 @@ def invoke(arguments: list[str]) -> int:
     except AlexandriaError as error:
         return _report(invocation, error)
     except TyperException as error:
-        return _report(invocation, UsageError(str(error), hint="alexandria --help"))
+        return _report(invocation, UsageError(str(error), hint=_help_of(error)))
     except (KeyboardInterrupt, Abort):
         return _report(invocation, Interrupted("interrupted"))
     except BrokenPipeError:
@@ -109,6 +109,13 @@ def _wanted(arguments: list[str]) -> Sequence[tuple[str, ...]]:
     # A shell that completes a command line has it in variables, and asks for options as well.
     completing = any(re.fullmatch(r"_ALEX\w*_COMPLETE", name) for name in os.environ)
     return tuple(COMMANDS) if completing else needed(arguments)
+
+
+def _help_of(error: TyperException) -> str:
+    """Return the command that explains what was typed wrong."""
+    context = getattr(error, "ctx", None)
+    words = context.command_path.split()[1:] if context is not None else ()
+    return " ".join(("alexandria", *words, "--help"))
 
 
 def _report(invocation: Invocation, error: AlexandriaError) -> int:

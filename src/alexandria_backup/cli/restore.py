@@ -7,7 +7,7 @@ import typer
 from alexandria_backup.cli.confirmation import confirm_restore
 from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.instants import instant
-from alexandria_backup.cli.invocation import At, DsnFile, Json, Plan, Yes, invocation_of
+from alexandria_backup.cli.invocation import At, DsnFile, Jobs, Json, Plan, Yes, invocation_of
 from alexandria_backup.cli.owners import other_owners
 from alexandria_backup.cli.plan_or_run import plan_or_run
 from alexandria_backup.cli.run_text import restore_text
@@ -58,7 +58,7 @@ def command(
         bool,
         typer.Option("--amcheck", help="Check loaded tables and B-tree indexes with `amcheck`."),
     ] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="How many connections load.")] = None,
+    jobs: Jobs = None,
     reason: Annotated[str | None, typer.Option(help="Why, for the journal.")] = None,
     dsn_file: DsnFile = None,
     plan: Plan = False,

@@ -6,7 +6,7 @@ import typer
 
 from alexandria_backup.cli.amounts import duration
 from alexandria_backup.cli.instants import instant
-from alexandria_backup.cli.invocation import At, Json, Plan, invocation_of
+from alexandria_backup.cli.invocation import At, Jobs, Json, Plan, invocation_of
 from alexandria_backup.cli.run_text import plan_text
 from alexandria_backup.runbooks.drill_run import Drilled
 
@@ -18,7 +18,7 @@ def command(
     ] = "latest",
     *,
     at: At = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="How many connections load.")] = None,
+    jobs: Jobs = None,
     plan: Plan = False,
     json: Json = False,
 ) -> None:
@@ -31,7 +31,7 @@ def command(
     """
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json)
-    drill = wiring.drills.drill(wiring.snapshots.as_of(snapshot, instant(at)), jobs=jobs)
+    drill = wiring.drills.drill(snapshot, at=instant(at), jobs=jobs)
     if plan:
         steps = drill.plan()
         invocation.renderer.result(steps, plan_text(steps))

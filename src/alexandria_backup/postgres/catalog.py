@@ -98,6 +98,11 @@ def available_extensions(session: Session) -> Mapping[str, tuple[str, ...]]:
     return MappingProxyType({name: tuple(versions) for name, versions in rows})
 
 
+def default_versions(session: Session) -> Mapping[str, str]:
+    """Return the version in which the server creates each extension that it has files for."""
+    return MappingProxyType(dict(session.all(load("catalog")["default_versions"])))
+
+
 def publications(session: Session) -> tuple[str, ...]:
     """Return the names of this database's publications."""
     return tuple(name for (name,) in session.all(load("catalog")["publications"]))

@@ -5,6 +5,7 @@ Both forms of libpq are understood, by libpq's own parser: the URL form and the 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Conninfo
 
 from alexandria_backup.errors import DsnInvalid
-from alexandria_backup.secret import Secret
+from alexandria_backup.secret import REDACTED, Secret
 
 #: Parameters that are secrets; the rest may be shown.
 SECRET_PARAMETERS = frozenset(
@@ -24,6 +25,9 @@ SECRET_PARAMETERS = frozenset(
 #: What the environment says of these is not taken: the service is resolved, the others are ours.
 _NOT_INHERITED = frozenset({"service", "options", "application_name", "client_encoding"})
 
+#: From how many characters on a secret is replaced wherever it stands, and where it is a word.
+_REDACTED_ANYWHERE = 8
+_REDACTED_AS_WORD = 4
 _HINT = "write `postgresql://USER@HOST:PORT/DATABASE`, with special characters percent-encoded"
 #: libpq quotes the text in its messages, so none of them is passed on: only what they mean.
 _REASONS = (
@@ -125,9 +129,13 @@ class Dsn:
         return Secret(make_conninfo(**self._revealed()))
 
     def redact(self, text: str) -> str:
-        """Return `text` with every secret of this DSN replaced by `***`."""
+        """Return `text` with every secret of this DSN replaced by `***`.
+
+        A short one is replaced where it is a word of its own, and a very short one only where a
+        DSN has it: it would deface every name and sentence that holds those letters.
+        """
         for _, secret in self._secrets:
-            text = secret.redact(text)
+            text = _redacted(text, secret)
         return text
 
     def __str__(self) -> str:
@@ -139,6 +147,18 @@ class Dsn:
 
     def _revealed(self) -> dict[str, str]:
         return {**dict(self._shown), **{key: secret.reveal() for key, secret in self._secrets}}
+
+
+def _redacted(text: str, secret: Secret) -> str:
+    value = re.escape(secret.reveal())
+    if len(secret.reveal()) >= _REDACTED_ANYWHERE:
+        return secret.redact(text)
+    # As in `postgresql://user:secret@host`, `password=secret` and `password='secret'`.
+    in_a_dsn = rf"(?<=:){value}(?=@)|(?<==){value}(?=[\s&;`,]|$)|(?<==\'){value}(?=\')"
+    text = re.sub(in_a_dsn, REDACTED, text)
+    if len(secret.reveal()) >= _REDACTED_AS_WORD:
+        text = re.sub(rf"(?<!\w){value}(?!\w)", REDACTED, text)
+    return text
 
 
 def option_value(value: str) -> str:

@@ -19,7 +19,7 @@ from alexandria_backup.postgres.embedded_place import Place
 #: Nothing of ours reaches the programs: neither `PG*` variables nor a locale they may not know.
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 #: Lines of the log that an error shows.
-_LOG_TAIL = 12
+_LOG_TAIL = 6
 
 
 class GuardLink:
@@ -131,7 +131,8 @@ class GuardLink:
             lines = self._log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
         except OSError:
             lines = []
-        return ClientToolFailed("\n".join([what, *lines]), hint=f"less {self._log}")
+        said = "; ".join(line.strip() for line in lines if line.strip())
+        return ClientToolFailed(f"{what}: {said}" if said else what, hint=f"less {self._log}")
 
     def _order(self, order: Sequence[str | int]) -> None:
         assert self._guard.stdin is not None  # noqa: S101 - a pipe was asked for

@@ -1,11 +1,16 @@
 """What a server is, and what our role may do on it."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.queries import load
+
+#: Locales in which a server speaks English.
+_ENGLISH: Final = re.compile(r"$|C\b|POSIX$|en\b|en_|english", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +71,28 @@ def role_facts(session: Session) -> RoleFacts:
     record["member_of"] = tuple(record["member_of"])
     record["may_become"] = tuple(record["may_become"])
     return RoleFacts(**record)
+
+
+def messages_language(session: Session) -> str | None:
+    """Return the locale of the server's messages, where sessions begin in another one than English.
+
+    Sessions of ours change that where the role may; so must PostgreSQL's programs, see
+    `english_messages`.
+    """
+    locale = str(session.value(load("server")["messages_language"]))
+    return None if is_english(locale) else locale
+
+
+def is_english(locale: str) -> bool:
+    """Tell whether a server with this `lc_messages` speaks English."""
+    return _ENGLISH.match(locale) is not None
+
+
+def english_messages(session: Session) -> Mapping[str, str]:
+    """Return the parameters by which a program's session speaks English, where the role may."""
+    if messages_language(session) is None or not role_facts(session).superuser:
+        return {}
+    return {"lc_messages": "C"}
 
 
 def strangers(session: Session, pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

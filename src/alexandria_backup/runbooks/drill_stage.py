@@ -16,10 +16,17 @@ from alexandria_backup.errors import (
     UsageError,
 )
 from alexandria_backup.events import Emit, Note
+from alexandria_backup.postgres.catalog import default_versions
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier
-from alexandria_backup.postgres.server import RoleFacts, ServerFacts, role_facts, server_facts
+from alexandria_backup.postgres.server import (
+    RoleFacts,
+    ServerFacts,
+    messages_language,
+    role_facts,
+    server_facts,
+)
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.runbooks import (
     prechecks,
@@ -51,9 +58,9 @@ class Stage:
     #: What the steps of a restore need, on a server.
     parts_on: Callable[[DrillServer], RestoreParts]
     emit: Emit
-    #: False where the database could not be made as the source was: a load that fails then shows
-    #: nothing of the snapshot.
-    as_it_was: bool = True
+    #: How the server differs from the source's: a load that fails then shows nothing of the
+    #: snapshot.
+    unlike: list[str] = field(default_factory=list)
     #: One line for each thing that the drill does not show.
     left_out: list[str] = field(default_factory=list)
     #: The server's own words for what it is; empty before it is opened.
@@ -81,7 +88,7 @@ class Stage:
     @contextmanager
     def judging(self, what: str) -> Iterator[None]:
         """Turn the server's refusals within the block into a verdict; see `judged`."""
-        with judged(self.server, what, as_it_was=self.as_it_was):
+        with judged(self.server, what, unlike=self.unlike):
             yield
 
     def open(self, state: RestoreState) -> RestoreState:
@@ -120,8 +127,8 @@ class Stage:
         """Return a state whose database has a locale that every server has."""
         facts = state.known_facts
         shown = facts.locale or facts.collate
-        self.as_it_was = False
-        self.leave_out(f"locale `{shown}` was not to be had, and `C` was taken: {error.message}")
+        self.unlike.append(f"locale `{shown}` was not to be had, and `C` was taken")
+        self.leave_out(f"{self.unlike[-1]}: {error.message}")
         plain = replace(
             facts, locale_provider="c", collate="C", ctype="C", locale=None, icu_rules=None
         )
@@ -136,6 +143,7 @@ class Stage:
         reserve = self.parts_on(server).server_reserve_bytes
         _refuse_unfit(maintenance, facts, role, source, reserve=reserve)
         server.tools(max(facts.major, source.pg_restore))
+        self.unlike[:] = self._told_apart(maintenance, role)
         wanted = self._facts(maintenance, state)
         no_owner = False
         if server.own:
@@ -152,6 +160,21 @@ class Stage:
                 self.leave_out(f"owners and privileges are left out: {error.message}")
         request = state.request.model_copy(update={"no_owner": no_owner})
         return state.model_copy(update={"facts": wanted, "request": request})
+
+    def _told_apart(self, maintenance: Session, role: RoleFacts) -> Iterator[str]:
+        """Yield what makes a refusal of this server no finding on the snapshot."""
+        manifest = self.entry.manifest
+        installable = default_versions(maintenance)
+        for name, version in (manifest.extensions if manifest is not None else {}).items():
+            here = installable.get(name, version)
+            if version and here != version:
+                self.leave_out(
+                    f"extension `{name}` is {here} here, and was {version} in the source"
+                )
+                yield self.left_out[-1]
+        language = messages_language(maintenance)
+        if language is not None and not role.superuser:
+            yield f"its messages are in `{language}`, by which its own trouble is not told apart"
 
     def _facts(self, maintenance: Session, state: RestoreState) -> DatabaseFacts:
         """Return what the database is to be: as the source, but for what is the server's."""

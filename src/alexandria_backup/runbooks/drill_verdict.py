@@ -5,7 +5,7 @@ leaves it inconclusive: nothing is known then, and nothing is kept.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -59,19 +59,25 @@ _TOLD_AS_IT_IS: Final = (SnapshotDamaged, ProofFailed, DrillInconclusive, Interr
 
 
 @contextmanager
-def judged(server: DrillServer, what: str, *, as_it_was: bool) -> Iterator[None]:
+def judged(server: DrillServer, what: str, *, unlike: Sequence[str] = ()) -> Iterator[None]:
     """Turn a refusal of the server into a finding on the snapshot, where it is one.
 
-    `as_it_was` is False where the database could not be made as the source was: then a refusal
-    shows nothing. Raises ProofFailed, DrillInconclusive, or what is neither as it comes.
+    `unlike` says how the server differs from the source's: a refusal shows nothing then. Raises
+    ProofFailed, DrillInconclusive, or what is neither as it comes.
     """
     try:
         yield
     except ConnectionLost as error:
         raise inconclusive(error) from error
     except (ClientToolFailed, StatementFailed) as error:
-        if not as_it_was or _is_the_servers(error, own=server.own) or not is_alive(server):
+        if _is_the_servers(error, own=server.own) or not is_alive(server):
             raise inconclusive(error) from error
+        if unlike:
+            raise DrillInconclusive(
+                f"{what}, which shows nothing, since this server is not as the source: "
+                f"{'; '.join(unlike)}: {error.message}",
+                hint="set `[drill] dsn_file` to the DSN of a server that has what the source has",
+            ) from error
         raise ProofFailed(f"{what}: {error.message}", hint=error.hint) from error
 
 

@@ -1,7 +1,10 @@
 """The step of a restore that loads the replacement, wherever room was made for it."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from alexandria_backup.archive.other_servers import other_servers
 from alexandria_backup.archive.reader import ArchiveReader
@@ -11,10 +14,15 @@ from alexandria_backup.copying.archive_source import ArchiveSource
 from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import load_archive
 from alexandria_backup.copying.loading import Loading, LoadOptions
-from alexandria_backup.errors import SnapshotDamaged
+from alexandria_backup.errors import (
+    ClientToolFailed,
+    ConnectionLost,
+    SnapshotDamaged,
+    StatementFailed,
+)
 from alexandria_backup.postgres.analyse import analyse
 from alexandria_backup.postgres.load_settings import applied, choose_settings
-from alexandria_backup.postgres.server import server_facts
+from alexandria_backup.postgres.server import english_messages, server_facts
 from alexandria_backup.postgres.server_machine import cores, memory_bytes
 from alexandria_backup.runbooks.restore_ground import Ground
 from alexandria_backup.runbooks.restore_parts import RestoreParts
@@ -22,6 +30,9 @@ from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.restore_watch import watched
 from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.sealing.digests import Sha256Tee
+
+#: What a server says in English; where it speaks another language, the hint names no table.
+_MISSING_RELATION: Final = re.compile(r'relation "([^"]+)" does not exist')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +85,13 @@ class Load:
                 memory_bytes=self.parts.server_memory_bytes or memory_bytes(server),
                 cores=cores(server),
             )
+            parameters = {**applied(settings), **english_messages(shadow)}
             missing = self.ground.missing(shadow, found, goes_on=goes_on)
         entries = tuple(entry for entry in missing if entry.dump_id not in elsewhere)
         with watched(self.parts, name, f"load {state.request.archive}") as watch:
             load = loading(self.parts, state, name, entries, major)
-            load_archive(replace(load, dsn=load.dsn.with_settings(applied(settings))))
+            with _hinting_at_left_out(state):
+                load_archive(replace(load, dsn=load.dsn.with_settings(parameters)))
             with servers.session(name, "load") as shadow:
                 analyse(shadow)
         return Done(
@@ -106,6 +119,30 @@ class Load:
                 f"`{state.request.archive}` has changed since it was read",
                 hint=self.parts.anew(state.run),
             )
+
+
+@contextmanager
+def _hinting_at_left_out(state: RestoreState) -> Iterator[None]:
+    """Say, where some tables alone cannot be loaded, why that may be so.
+
+    What a function reads stands in its text only: a constraint that calls it does not bring along
+    the tables that it looks into.
+    """
+    try:
+        yield
+    except ConnectionLost:
+        raise
+    except (ClientToolFailed, StatementFailed) as error:
+        if not state.request.tables or error.hint:
+            raise
+        missing = _MISSING_RELATION.search(error.message)
+        error.hint = (
+            shell("--table", missing[1]) + "   # too: something of these tables reads it"
+            if missing
+            else "a function that these tables call may read a table that is left out: name it, "
+            "too, with `--table`, or leave out `--table`"
+        )
+        raise
 
 
 def read_entries(parts: RestoreParts, state: RestoreState) -> tuple[TocEntry, ...]:

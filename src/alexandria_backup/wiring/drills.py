@@ -4,11 +4,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from alexandria_backup.credentials.local import EnvironmentSource, FileSource
 from alexandria_backup.credentials.source import find_dsn
-from alexandria_backup.errors import ClientToolsMissing, DrillInconclusive
+from alexandria_backup.errors import AlexandriaError, ClientToolsMissing, DrillInconclusive
 from alexandria_backup.postgres.client_tools import ClientTools, find_client_tools
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.server_programs import server_programs
@@ -26,7 +27,7 @@ from alexandria_backup.runbooks.drill_server import (
     given_candidate,
 )
 from alexandria_backup.runbooks.drill_stage import Stage
-from alexandria_backup.runbooks.drill_verdict import Keeper
+from alexandria_backup.runbooks.drill_verdict import Keeper, as_told
 from alexandria_backup.runbooks.places import RepositoryPlace, SnapshotPlace
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreRequest, RestoreState, Source
@@ -47,8 +48,18 @@ class Drills:
     rooms: Rooms
     places: Places
 
-    def drill(self, name: str, *, jobs: int | None = None) -> Drill:
-        """Return the drill of a snapshot: an id or `latest` of the repository, or a file."""
+    def drill(self, name: str, *, at: datetime | None = None, jobs: int | None = None) -> Drill:
+        """Return the drill of a snapshot: an id or `latest` of the repository, or a file.
+
+        Raises SnapshotDamaged, UsageError, and DrillInconclusive for whatever else stands in the
+        way, such as a key that is not there.
+        """
+        try:
+            return self._drill(self.places.as_of(name, at), jobs)
+        except AlexandriaError as error:
+            raise as_told(error) from error
+
+    def _drill(self, name: str, jobs: int | None) -> Drill:
         location, archive = self.places.locate(name)
         place = self.places.place(location)
         entry = place.find(archive)

@@ -52,6 +52,9 @@ SELECT e.extname, e.extversion FROM pg_catalog.pg_extension AS e ORDER BY e.extn
 SELECT v.name, pg_catalog.array_agg(v.version ORDER BY v.version)
 FROM pg_catalog.pg_available_extension_versions AS v GROUP BY v.name ORDER BY v.name
 
+-- name: default_versions
+SELECT e.name, e.default_version FROM pg_catalog.pg_available_extensions AS e
+
 -- name: publications
 SELECT p.pubname FROM pg_catalog.pg_publication AS p ORDER BY p.pubname
 

@@ -20,6 +20,10 @@ SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXEC
 -- name: system_identifier
 SELECT system_identifier FROM pg_catalog.pg_control_system()
 
+-- name: messages_language
+-- What a session begins with, whatever it is in this one.
+SELECT s.reset_val FROM pg_catalog.pg_settings AS s WHERE s.name = 'lc_messages'
+
 -- name: role
 SELECT
     r.rolname AS name, r.rolsuper AS superuser,
