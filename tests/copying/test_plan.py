@@ -36,10 +36,14 @@ def planned(table: Framable, before: FramedPart | None = None) -> tuple[PageRang
     return plans[0].ranges if plans else ()
 
 
-def test_a_frame_has_five_hundred_pages_where_nothing_lives_in_toast() -> None:
-    ranges = planned(TABLE)
-    assert ranges[0] == PageRange(first=0, end=512)
-    assert len(ranges) == 25
+@pytest.mark.parametrize(
+    ("mebibytes", "pages"),
+    [(2, 64), (1024, 64), (1025, 128), (4096, 256), (8200, 512), (10**6, 512)],
+)
+def test_frames_are_small_until_there_would_be_too_many(mebibytes: int, pages: int) -> None:
+    ranges = planned(replace(TABLE, heap_bytes=mebibytes * MIB))
+    assert ranges[0] == PageRange(first=0, end=pages)
+    assert len(ranges) == -(-mebibytes * 128 // pages)
 
 
 def test_page_ranges_follow_each_other_without_gaps_and_cover_the_table() -> None:
@@ -68,7 +72,9 @@ def test_a_table_without_page_ranges_is_one_frame() -> None:
     assert planned(replace(TABLE, by_pages=False)) == (PageRange(first=0, end=None),)
 
 
-@pytest.mark.parametrize(("pages", "kept"), [(512, True), (300, True), (64, False), (4096, False)])
+@pytest.mark.parametrize(
+    ("pages", "kept"), [(512, True), (300, True), (16, True), (8, False), (4096, False)]
+)
 def test_the_grid_of_before_is_kept_while_it_is_good_enough(pages: int, kept: bool) -> None:
     end = planned(TABLE, framed(pages))[0].end
-    assert end == (pages if kept else 512)
+    assert end == (pages if kept else 64)

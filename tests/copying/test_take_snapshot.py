@@ -73,11 +73,19 @@ class TestCopyingOut:
     def test_a_long_row_is_cut_over_several_objects(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("alexandria_backup.copying.copy_out.PART_BYTES", 1000)
+        monkeypatch.setattr("alexandria_backup.copying.worker.PART_BYTES", 1000)
         desk.sql("CREATE TABLE long (t text);\nINSERT INTO long VALUES (repeat('x', 4500)), ('y')")
         copied = desk.take()
         assert [part.raw_bytes for part in frames(copied, "long")[0].parts] == [1000] * 4 + [503]
         assert whole_text(desk, copied, "long") == b"x" * 4500 + b"\ny\n"
+
+    def test_many_frames_are_read_with_one_order_and_come_in_their_order(self, notes: Desk) -> None:
+        orders: list[object] = []
+        copied = notes.take(emit=orders.append)
+        whole = copy_text(notes, "COPY notes TO STDOUT")
+        assert whole_text(notes, copied, "notes") == whole
+        told = [event for event in orders if getattr(event, "work", "") == "copy out"]
+        assert 1 < len(told) < len(frames(copied, "notes"))
 
     def test_writers_are_not_held_up_and_not_seen(self, notes: Desk) -> None:
         before = copy_text(notes, "COPY notes TO STDOUT")

@@ -17,10 +17,11 @@ from alexandria_backup.errors import (
     StoreUnreachable,
     WrongKey,
 )
-from alexandria_backup.repository import objects
+from alexandria_backup.repository import objects, part_sealing
 from alexandria_backup.repository.layout import OBJECTS, object_name
 from alexandria_backup.repository.manifest_parts import LARGEST_OBJECT_BYTES, StoredPart
-from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.repository.part_sealing import PartSealing
 from alexandria_backup.sealing.encryption import Identity, seal
 from alexandria_backup.storage.faults import Fault, FaultyStore, How, Verb
 from alexandria_backup.storage.local import LocalStore
@@ -259,7 +260,7 @@ def test_a_worker_reads_back_what_it_stored_and_nobody_else_does(tmp_path: Path)
 
 def test_broken_memory_is_found_before_anything_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     store = MemoryStore()
-    monkeypatch.setattr(objects, "compress", lambda raw, _: zstd.compress(raw[:-1] + b"x"))
+    monkeypatch.setattr(part_sealing, "compress", lambda raw, _: zstd.compress(raw[:-1] + b"x"))
     with pytest.raises(SnapshotDamaged, match="does not open to the same bytes"):
         ObjectShelf(store, PLAIN).put(TEXT)
     assert names(store) == []

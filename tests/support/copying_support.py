@@ -18,7 +18,8 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.repository.manifest_parts import ArchivePart, FramePart, TablePart
-from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.repository.part_sealing import PartSealing
 from alexandria_backup.storage.local import LocalStore
 
 #: What a server needs for its history to be trusted; a crash is then a crash like any other.

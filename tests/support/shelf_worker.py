@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from alexandria_backup.repository.manifest_parts import StoredPart
-from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.repository.part_sealing import PartSealing
 from alexandria_backup.storage.local import LocalStore
 
 

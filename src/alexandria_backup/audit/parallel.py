@@ -10,9 +10,9 @@ import os
 import pickle
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -41,52 +41,72 @@ _ORDINARY: Final = "r"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Share:
-    """What one process is told; it goes through a pipe, and never into a command line."""
+class Share:
+    """What one reader is told; it goes through a pipe, and never into a command line."""
 
-    conninfo: str
-    snapshot: str
     table: AuditTable
     recipe: Recipe
-    key: tuple[Revealed, ...] | None
+    key: tuple[Revealed, ...] | None = field(repr=False)
     pages: PageRange
     limit: int
     log: Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
-    """What one process has seen."""
+class Seen:
+    """What one reader has seen."""
 
     rows: int
     proved: bool
     chains: dict[bytes | None, SeenRows]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Readers:
+    """Processes of this machine that see the session's snapshot, and have other work besides."""
+
+    #: How many there are.
+    number: int
+    #: Lets each share be read by `read_share`; gives what was seen in the order of the shares.
+    read: Callable[[Sequence[Share]], Iterator[Seen]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Own:
+    """What a process is told that this module starts."""
+
+    conninfo: str = field(repr=False)
+    snapshot: str
+    share: Share
+
+
 def walk_table(
-    session: Session, walker: ChainWalker, key: AuditKey | KeyRing | None, *, processes: int = 0
+    session: Session,
+    walker: ChainWalker,
+    key: AuditKey | KeyRing | None,
+    *,
+    processes: int = 0,
+    readers: Readers | None = None,
 ) -> None:
     """Let a walker see the whole table, in the session's transaction.
 
     `processes` is how many read at once; by default one per core, as far as the table is large
-    enough. Raises StatementFailed and StorageError, whichever process meets them.
+    enough. Where there are `readers`, they read all of a large table, and none is started. Raises
+    StatementFailed and StorageError, whichever process meets them.
     """
     table = walker.layout.table
     # Nobody may rewrite or empty it before the last process has begun to read: to a snapshot that
     # is older than that, the table has no rows at all.
     source = quote_qualified(table.schema, table.name)
     session.execute(f"LOCK TABLE {source} IN ACCESS SHARE MODE")
-    ranges = _ranges(session, table, processes)
+    ranges = _ranges(session, table, processes, readers)
     if len(ranges) < 2:
         for block in live_blocks(session, walker.layout, pages=next(iter(ranges), None)):
             walker.feed_canonical(block)
         return
-    snapshot = session.value(load("audit")["export_snapshot"])
     with tempfile.TemporaryDirectory(prefix="alexandria-audit-") as folder:
         shares = [
-            _Share(
-                conninfo=session.dsn.conninfo().reveal(),
-                snapshot=snapshot,
+            Share(
                 table=table,
                 recipe=walker.layout.recipe,
                 key=revealed(key),
@@ -94,23 +114,51 @@ def walk_table(
                 limit=walker.limit,
                 log=Path(folder) / str(number),
             )
-            for number, pages in enumerate(ranges[1:])
+            for number, pages in enumerate(ranges)
         ]
-        with _started(shares) as pipes:
-            for block in live_blocks(session, walker.layout, pages=ranges[0]):
-                walker.feed_canonical(block)
-            for pipe in pipes:
-                seen = _received(pipe)
-                walker.absorb(seen.chains, rows=seen.rows, proved=seen.proved)
+        for seen in readers.read(shares) if readers else _read(session, walker, shares):
+            walker.absorb(seen.chains, rows=seen.rows, proved=seen.proved)
 
 
-def _ranges(session: Session, table: AuditTable, processes: int) -> list[PageRange]:
+def read_share(session: Session, share: Share) -> Seen:
+    """Read one share of a table, in the transaction of a session that sees its snapshot.
+
+    What is remembered of the rows goes to the share's log. Raises StatementFailed and StorageError.
+    """
+    walker = ChainWalker(
+        share.table,
+        share.recipe,
+        ring_of(share.key),
+        limit=share.limit,
+        log=RunLog(share.log),
+    )
+    for block in live_blocks(session, walker.layout, pages=share.pages):
+        walker.feed_canonical(block)
+    proved = walker.judge is not None and walker.judge.proved
+    return Seen(rows=walker.rows, proved=proved, chains=walker.seen())
+
+
+def _read(session: Session, walker: ChainWalker, shares: Sequence[Share]) -> Iterator[Seen]:
+    """Let a walker see the first share, and yield what processes have seen of the others."""
+    snapshot = session.value(load("audit")["export_snapshot"])
+    conninfo = session.dsn.conninfo().reveal()
+    others = [_Own(conninfo=conninfo, snapshot=snapshot, share=share) for share in shares[1:]]
+    with _started(others) as pipes:
+        for block in live_blocks(session, walker.layout, pages=shares[0].pages):
+            walker.feed_canonical(block)
+        yield from map(_received, pipes)
+
+
+def _ranges(
+    session: Session, table: AuditTable, processes: int, readers: Readers | None
+) -> list[PageRange]:
     """Return what divides the table, in its order; nothing where it has no pages to go by."""
     if table.kind != _ORDINARY or session.server_version < PAGE_RANGES:
         return []
     pages = session.value(load("audit")["pages"], (table.schema, table.name)) or 0
-    most = min(os.cpu_count() or 1, _MOST, pages // _PAGES_WORTH_A_PROCESS)
-    number = processes or max(most, 1)
+    # More shares than readers: they have other work, and are not ready all at once.
+    most = min(os.cpu_count() or 1, _MOST) if readers is None else readers.number * _MOST
+    number = processes or max(min(most, pages // _PAGES_WORTH_A_PROCESS), 1)
     cuts = [pages * share // number for share in range(number + 1)]
     # The last one is open: rows may have been added behind since the pages were counted.
     return [
@@ -120,7 +168,7 @@ def _ranges(session: Session, table: AuditTable, processes: int) -> list[PageRan
 
 
 @contextmanager
-def _started(shares: list[_Share]) -> Iterator[list[Connection]]:
+def _started(shares: Sequence[_Own]) -> Iterator[list[Connection]]:
     context = multiprocessing.get_context("spawn")
     started: list[tuple[BaseProcess, Connection]] = []
     try:
@@ -152,7 +200,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _received(pipe: Connection) -> _Seen:
+def _received(pipe: Connection) -> Seen:
     try:
         answer = pipe.recv()
     except (EOFError, OSError):
@@ -162,34 +210,20 @@ def _received(pipe: Connection) -> _Seen:
         ) from None
     if isinstance(answer, AlexandriaError):
         raise answer
-    if not isinstance(answer, _Seen):
+    if not isinstance(answer, Seen):
         raise TypeError("a process answered with something else")
     return answer
 
 
 def _work(pipe: Connection) -> None:
     """Read one share of the table: what the other processes run."""
-    share = pipe.recv()
+    own: _Own = pipe.recv()
     try:
-        answer: _Seen | AlexandriaError = _share_seen(share)
+        with (
+            connect(Dsn.parse(Secret(own.conninfo)), purpose="audit") as session,
+            session.imported(own.snapshot),
+        ):
+            answer: Seen | AlexandriaError = read_share(session, own.share)
     except AlexandriaError as error:
         answer = StatementFailed(error.message, hint=error.hint)
     pipe.send_bytes(pickle.dumps(answer))
-
-
-def _share_seen(share: _Share) -> _Seen:
-    walker = ChainWalker(
-        share.table,
-        share.recipe,
-        ring_of(share.key),
-        limit=share.limit,
-        log=RunLog(share.log),
-    )
-    with (
-        connect(Dsn.parse(Secret(share.conninfo)), purpose="audit") as session,
-        session.imported(share.snapshot),
-    ):
-        for block in live_blocks(session, walker.layout, pages=share.pages):
-            walker.feed_canonical(block)
-    proved = walker.judge is not None and walker.judge.proved
-    return _Seen(rows=walker.rows, proved=proved, chains=walker.seen())

@@ -15,7 +15,7 @@ from alexandria_backup.audit.incarnation import histories
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.live_rows import live_lines
-from alexandria_backup.audit.parallel import walk_table
+from alexandria_backup.audit.parallel import Readers, walk_table
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.report import AuditReport, absent
 from alexandria_backup.audit.retirement import RetiredRows, retired_table
@@ -102,12 +102,13 @@ def verify_in_transaction(
     anchors: Sequence[Anchor] = (),
     limit: int = 100,
     emit: Emit | None = None,
+    readers: Readers | None = None,
 ) -> AuditReport:
     """Verify the chain as the session's open transaction sees it, as a snapshot does it.
 
     The transaction must be repeatable read, and may be one that has imported a snapshot; the table
     must have been locked before its snapshot was taken, as `held` does. Large tables are read by
-    several processes, each of which imports the transaction's snapshot.
+    several processes, each of which imports the transaction's snapshot, or by `readers`.
     """
     known = histories(session)
     table = table or discover_table(session)
@@ -121,7 +122,7 @@ def verify_in_transaction(
     walker = ChainWalker(table, recipe, key, anchors=anchors, limit=limit)
     try:
         with _retired(session, walker, table) as retired:
-            walk_table(session, walker, key)
+            walk_table(session, walker, key, readers=readers)
             return walker.finish(
                 histories=known,
                 retirements=retired.retirements if retired else (),

@@ -7,14 +7,16 @@ compressed by itself, and what it writes is read to its end while it is stored.
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Self
 
 from alexandria_backup.archive.contents import RowSink
 from alexandria_backup.archive.encodings import encode
 from alexandria_backup.archive.toc import TocEntry
-from alexandria_backup.copying.copy_out import PART_BYTES
 from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.read_archive import ReadArchive, read_chunks
+from alexandria_backup.copying.storing import PART_BYTES, Storing
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess, dump, dump_roles
@@ -86,13 +88,13 @@ def dump_base_archive(
     pg_dump failed, ArchiveDamaged where what it wrote is not whole, and StorageError where the
     store failed.
     """
-    parts: list[StoredPart] = []
     before = shelf.stored_bytes
-    with dump(tools, dsn, options) as process:
+    with dump(tools, dsn, options) as process, _Parts(shelf) as parts:
         started(process)
         chunks = counted(process.chunks, work="base archive", total=None, emit=emit)
-        read = read_chunks(_stored(chunks, shelf, parts), watch=watch)
-    return BaseArchive(read=read, parts=tuple(parts), new_bytes=shelf.stored_bytes - before)
+        read = read_chunks(parts.keep(chunks), watch=watch)
+        stored = parts.stored()
+    return BaseArchive(read=read, parts=stored, new_bytes=shelf.stored_bytes - before)
 
 
 def dump_role_statements(
@@ -102,25 +104,40 @@ def dump_role_statements(
 
     Raises ClientToolsMissing and ClientToolFailed.
     """
-    parts: list[StoredPart] = []
-    with dump_roles(tools, dsn) as process:
-        for _ in _stored(process.chunks, shelf, parts):
+    with dump_roles(tools, dsn) as process, _Parts(shelf) as parts:
+        for _ in parts.keep(process.chunks):
             pass
-    return tuple(parts)
+        return parts.stored()
 
 
-def _stored(
-    chunks: Iterable[bytes], shelf: ObjectShelf, parts: list[StoredPart]
-) -> Iterator[bytes]:
-    """Give the chunks on, and keep them in objects."""
-    waiting: list[bytes] = []
-    size = 0
-    for chunk in chunks:
-        waiting.append(chunk)
-        size += len(chunk)
-        if size >= PART_BYTES:
-            parts.append(shelf.put(b"".join(waiting)))
-            waiting, size = [], 0
-        yield chunk
-    if waiting:
-        parts.append(shelf.put(b"".join(waiting)))
+class _Parts:
+    """A stream that is kept in parts while it is read; a context manager."""
+
+    def __init__(self, shelf: ObjectShelf) -> None:
+        self._storing = Storing(shelf)
+        self._parts: list[Future[StoredPart]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._storing.close()
+
+    def keep(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Give the chunks on, and begin to store them."""
+        waiting: list[bytes] = []
+        size = 0
+        for chunk in chunks:
+            waiting.append(chunk)
+            size += len(chunk)
+            if size >= PART_BYTES:
+                self._parts.append(self._storing.put(b"".join(waiting)))
+                waiting, size = [], 0
+            yield chunk
+        if waiting:
+            self._parts.append(self._storing.put(b"".join(waiting)))
+
+    def stored(self) -> tuple[StoredPart, ...]:
+        """Return the parts, once all are stored; raises what storing them has raised."""
+        self._storing.settle()
+        return tuple(part.result() for part in self._parts)

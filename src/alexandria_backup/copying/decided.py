@@ -1,15 +1,23 @@
 """All frames of a database: deciding which are taken over, and reading the others, in any order."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
+from typing import Final
 
-from alexandria_backup.copying.copy_out import CopiedFrame, copy_task, count_task
 from alexandria_backup.copying.frames import FrameToRead, TableFrames, read_frame
+from alexandria_backup.copying.orders import CopiedFrames
+from alexandria_backup.copying.worker import copy_task, count_task
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.postgres.framing import Framable
 from alexandria_backup.postgres.page_ranges import PageRange, RangeCount
 from alexandria_backup.repository.manifest_parts import FramePart, StoredPart, TablePart
+
+#: What one order reads at most, by what it takes on the server: while a frame is stored, the next
+#: one of the same order is read.
+_ORDER_BYTES: Final = 32 * 1024 * 1024
+#: Into how many orders for each reader the rest is cut, so that all end at about the same time.
+_ORDERS_EACH: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +58,24 @@ class DecidedFrames:
         ]
 
     def read(
-        self, readers: Executor, *, stored: Callable[[TableFrames, FramePart], None], emit: Emit
+        self,
+        readers: Executor,
+        number: int,
+        *,
+        stored: Callable[[TableFrames, FramePart], None],
+        emit: Emit,
     ) -> ReadFrames:
-        """Read what is to be read; `stored` is told of each frame, and may end it by raising.
+        """Read what is to be read with a `number` of readers.
 
-        Raises what `copy_task` raises.
+        `stored` is told of each frame, and may end it by raising. Raises what `copy_task` raises.
         """
-        orders: dict[Future[CopiedFrame], tuple[int, int, FrameToRead]] = {}
-        for t, frames in enumerate(self.frames):
-            for f, frame in enumerate(frames):
-                if isinstance(frame, FrameToRead):
-                    order = self.tables[t].copy_order(frame)
-                    orders[readers.submit(copy_task, order)] = (t, f, frame)
+        orders = {
+            readers.submit(copy_task, self.tables[t].copy_order([frame for _, frame in stretch])): (
+                t,
+                stretch,
+            )
+            for t, stretch in self._stretches(number)
+        }
         done: list[list[FramePart | None]] = [
             [frame if isinstance(frame, FramePart) else None for frame in frames]
             for frames in self.frames
@@ -69,19 +83,41 @@ class DecidedFrames:
         total = self.bytes_to_read
         read_bytes = new_bytes = estimate = 0
         for future in as_completed(orders):
-            t, f, to_read = orders[future]
-            copied = future.result()
-            part = done[t][f] = read_frame(to_read, copied)
-            stored(self.tables[t], part)
-            read_bytes += copied.raw_bytes
+            t, stretch = orders[future]
+            copied: CopiedFrames = future.result()
+            for (f, to_read), frame in zip(stretch, copied.frames, strict=True):
+                part = done[t][f] = read_frame(to_read, frame)
+                stored(self.tables[t], part)
+                read_bytes += frame.raw_bytes
             new_bytes += copied.new_bytes
-            estimate += self.tables[t].plan.frame_bytes
+            estimate += self.tables[t].plan.frame_bytes * len(stretch)
             emit(Progress(work="copy out", done=min(estimate, total), total=total, unit="bytes"))
         tables = tuple(
             table.part([frame for frame in frames if frame is not None])
             for table, frames in zip(self.tables, done, strict=True)
         )
         return ReadFrames(tables=tables, read_bytes=read_bytes, new_bytes=new_bytes)
+
+    def _stretches(self, readers: int) -> Iterator[tuple[int, list[tuple[int, FrameToRead]]]]:
+        """Give what one order reads each: the number of a table, and frames with their numbers.
+
+        They become smaller towards the end.
+        """
+        rest = self.bytes_to_read
+        for t, (table, frames) in enumerate(zip(self.tables, self.frames, strict=True)):
+            stretch: list[tuple[int, FrameToRead]] = []
+            size = max(table.plan.frame_bytes, 1)
+            for f, frame in enumerate(frames):
+                if not isinstance(frame, FrameToRead):
+                    continue
+                stretch.append((f, frame))
+                if (len(stretch) + 1) * size > min(_ORDER_BYTES, rest // (_ORDERS_EACH * readers)):
+                    rest -= len(stretch) * size
+                    yield t, stretch
+                    stretch = []
+            if stretch:
+                rest -= len(stretch) * size
+                yield t, stretch
 
 
 def decide_frames(

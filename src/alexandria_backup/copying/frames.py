@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from alexandria_backup.copying.copy_out import CopiedFrame, CopyOrder, CountOrder
+from alexandria_backup.copying.orders import CopiedFrame, CopyOrder, CountOrder, FrameOrder
 from alexandria_backup.copying.plan import PlannedTable
 from alexandria_backup.copying.takeover import Reference, objection_to_frame, objection_to_table
 from alexandria_backup.postgres.page_ranges import PageRange, RangeCount
@@ -17,7 +17,7 @@ from alexandria_backup.repository.manifest_parts import (
 #: What a manifest says of a frame that was taken over.
 UNCHANGED = "unchanged"
 #: Ranges that one worker counts at a time.
-_RANGES_PER_ORDER = 32
+_RANGES_PER_ORDER = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,15 +118,14 @@ class TableFrames:
             reason=UNCHANGED,
         )
 
-    def copy_order(self, frame: FrameToRead) -> CopyOrder:
-        """Return the order to read one page range."""
+    def copy_order(self, frames: Sequence[FrameToRead]) -> CopyOrder:
+        """Return the order to read some page ranges."""
         table = self.plan.table
         return CopyOrder(
             schema=table.schema,
             name=table.name,
             columns=table.columns,
-            pages=frame.pages,
-            anew=frame.anew,
+            frames=tuple(FrameOrder(pages=frame.pages, anew=frame.anew) for frame in frames),
         )
 
     def part(self, frames: Sequence[FramePart]) -> TablePart:

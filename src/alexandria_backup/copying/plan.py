@@ -18,9 +18,15 @@ class Framing:
 
     #: Tables that take no more than this stay in the base archive, which pg_dump writes.
     above_bytes: int = 1024 * 1024
-    #: Pages of a frame where rows do not live in TOAST: 4 MiB of pages of the usual size. Twice as
-    #: many copy no faster, and store twice as much for each place that has changed.
+    #: Pages of a frame at most, as far as rows do not live in TOAST: 4 MiB of the usual size. Twice
+    #: as many copy no faster, and store twice as much for each place that has changed.
     most_pages: int = 512
+    #: Pages of a frame while the table is not too large for it: changes that are scattered over a
+    #: table, as the server puts new versions of rows wherever there is room, touch little then.
+    fewest_pages: int = 64
+    #: Frames from which on a larger table gets larger frames, and not more of them: each is an
+    #: object, to be stored and listed.
+    many: int = 2048
     #: What the pages of a frame, with their share of the TOAST table, should not exceed.
     frame_bytes: int = 16 * 1024 * 1024
 
@@ -77,7 +83,7 @@ def _planned(
     pages = -(-table.heap_bytes // block_size)
     best = _frame_pages(table, pages, block_size, framing)
     kept = before.frame_pages if before else None
-    good = kept is not None and best / 4 <= kept <= min(best * 4, framing.most_pages)
+    good = kept is not None and best / 4 <= kept <= min(best * 8, framing.most_pages)
     size = kept if kept is not None and good else best
     # A table that is TOAST alone has no page yet; it still is one frame.
     starts = range(0, max(pages, 1), size)
@@ -87,8 +93,11 @@ def _planned(
 
 def _frame_pages(table: Framable, pages: int, block_size: int, framing: Framing) -> int:
     """Return how many pages, with their share of TOAST, make a frame of the intended size."""
+    size = min(framing.fewest_pages, framing.most_pages)
+    while size < framing.most_pages and pages > size * framing.many:
+        size = min(size * 2, framing.most_pages)
     if pages == 0:
-        return framing.most_pages
+        return size
     # Compressed values come out two to four times as large.
     page_bytes = block_size + 3 * table.toast_bytes / pages
-    return max(1, min(framing.most_pages, int(framing.frame_bytes / page_bytes)))
+    return max(1, min(size, int(framing.frame_bytes / page_bytes)))

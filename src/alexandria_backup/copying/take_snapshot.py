@@ -10,26 +10,25 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from alexandria_backup.archive.contents import RowSink
 from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.audit.parallel import Readers
 from alexandria_backup.copying.base_archive import (
     BaseArchive,
     base_archive_options,
     dump_base_archive,
     refuse_rows_of,
 )
-from alexandria_backup.copying.copy_out import (
-    OpenShelf,
-    WorkerSetup,
-    process_workers,
-    thread_workers,
-)
-from alexandria_backup.copying.decided import DecidedFrames, decide_frames
+from alexandria_backup.copying.decided import DecidedFrames, ReadFrames, decide_frames
 from alexandria_backup.copying.frames import TableFrames
+from alexandria_backup.copying.looking import Look, looking
 from alexandria_backup.copying.plan import USUAL, Framing, PlannedTable, plan_tables
+from alexandria_backup.copying.storing import OpenShelf
 from alexandria_backup.copying.takeover import Now, Reference, objection_to_all
+from alexandria_backup.copying.worker import WorkerSetup
+from alexandria_backup.copying.worker_pools import process_workers, thread_workers
 from alexandria_backup.errors import ClientToolFailed, ConnectionLost, StatementFailed
 from alexandria_backup.events import Emit, Event
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess
@@ -51,7 +50,7 @@ from alexandria_backup.repository.manifest_parts import (
     StoredPart,
     TablePart,
 )
-from alexandria_backup.repository.objects import PartSealing
+from alexandria_backup.repository.part_sealing import PartSealing
 
 #: Where more than this is to be read, worker processes are worth their start.
 _PROCESSES_ABOVE_BYTES: Final = 96 * 1024 * 1024
@@ -80,6 +79,9 @@ class CopyRequest:
     #: Looks at the database in the snapshot's own transaction, after all was copied; it is told
     #: of the framed tables, and so of what has changed.
     look: Callable[[Session, Sequence[TablePart]], None]
+    #: Looks at it beside the copying where processes read, which then read for it as well; None
+    #: where all that is to be seen is what has changed.
+    look_beside: Look | None = None
     emit: Emit
     framing: Framing = USUAL
 
@@ -152,8 +154,7 @@ class _Coordinator:
         ):
             decided = decide_frames(tables, threads, request.objection_to_part, request.emit)
             self.tables_read = decided.tables_to_read
-            with self._readers(setup, threads, decided) as readers:
-                read = decided.read(readers, stored=self._stored(base), emit=request.emit)
+            read = self._read(setup, threads, decided, base)
             self._reading = False
             dumped = base.result()
         refuse_rows_of(dumped, {table.plan.table.oid for table in tables})
@@ -240,24 +241,42 @@ class _Coordinator:
         if not self._reading:
             self._request.emit(event)
 
-    def _stored(self, base: Future[BaseArchive]) -> Callable[[TableFrames, FramePart], None]:
+    def _read(
+        self,
+        setup: WorkerSetup,
+        threads: Executor,
+        decided: DecidedFrames,
+        base: Future[BaseArchive],
+    ) -> ReadFrames:
+        """Read what is to be read, in this process or, where that is much, in others."""
+        request = self._request
+        if decided.bytes_to_read <= _PROCESSES_ABOVE_BYTES or request.jobs == 1:
+            stored = self._stored([base])
+            return decided.read(threads, request.jobs, stored=stored, emit=request.emit)
+        with (
+            looking(setup, request.look_beside or _see_nothing) as look,
+            process_workers(setup, request.jobs) as processes,
+        ):
+            # First, so that what it needs of the readers is read before the last frames are.
+            looked = look(processes, request.jobs)
+            stored = self._stored([base, looked])
+            read = decided.read(processes, request.jobs, stored=stored, emit=request.emit)
+            looked.result()
+        return read
+
+    def _stored(self, beside: Sequence[Future[Any]]) -> Callable[[TableFrames, FramePart], None]:
         def tell(table: TableFrames, frame: FramePart) -> None:
             self._request.stored(table, frame)
-            if base.done():
-                # Where the base archive has failed, nobody needs the rest of the frames.
-                base.result()
+            for future in beside:
+                if future.done():
+                    # Where that has failed, nobody needs the rest of the frames.
+                    future.result()
 
         return tell
 
-    @contextmanager
-    def _readers(
-        self, setup: WorkerSetup, threads: Executor, decided: DecidedFrames
-    ) -> Iterator[Executor]:
-        if decided.bytes_to_read <= _PROCESSES_ABOVE_BYTES or self._request.jobs == 1:
-            yield threads
-            return
-        with process_workers(setup, self._request.jobs) as processes:
-            yield processes
+
+def _see_nothing(_session: Session, _readers: Readers) -> None:
+    """Look at nothing."""
 
 
 @contextmanager

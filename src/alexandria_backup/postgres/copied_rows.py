@@ -32,7 +32,7 @@ class CopyOut:
         self._translated = translated
         #: Rows that were sent, as the server says at the end; -1 until then.
         self.rows = -1
-        #: Messages that have come so far: the server sends one for each row.
+        #: Messages that have come, known at the end: the server sends one for each row.
         self.messages = 0
 
     def __iter__(self) -> Iterator[bytes]:
@@ -42,19 +42,25 @@ class CopyOut:
         libpq itself: each costs a call, and there are millions.
         """
         buffer, room = BytesIO(), self._batch_bytes
-        write, next_row = buffer.write, self._next_row
+        write, pgconn, messages = buffer.write, self._connection.pgconn, 0
+        next_row = pgconn.get_copy_data
         with self._running():
             while True:
-                size, row = next_row()
-                if size < 0:
-                    break
-                self.messages += 1
-                if size < room:
+                # As few steps for a row as can be: this loop is what takes most of a copy's Python.
+                size, row = next_row(1)
+                if 0 < size < room:
                     # Copied at once, while it is in the processor's cache: to keep the rows and
                     # join them later costs three times as much.
                     write(row)
                     room -= size
+                    messages += 1
                     continue
+                if size == 0:
+                    await_input(pgconn)
+                    continue
+                if size < 0:
+                    break
+                messages += 1
                 rest = memoryview(row)
                 while len(rest) >= room:
                     write(rest[:room])
@@ -64,7 +70,7 @@ class CopyOut:
                     write = buffer.write
                 write(rest)
                 room -= len(rest)
-            self.rows = self._ended()
+            self.messages, self.rows = messages, self._ended()
         if room < self._batch_bytes:
             yield buffer.getvalue()
 
@@ -85,13 +91,6 @@ class CopyOut:
             if self._connection.info.transaction_status is TransactionStatus.ACTIVE:
                 self._connection.close()
             raise
-
-    def _next_row(self) -> tuple[int, memoryview]:
-        """Return size and bytes of the next row; a size below 0 is the end."""
-        pgconn = self._connection.pgconn
-        while (found := pgconn.get_copy_data(1))[0] == 0:
-            await_input(pgconn)
-        return found
 
     def _ended(self) -> int:
         """Return the number of rows that the server has counted."""

@@ -6,13 +6,12 @@ these layers, and a mismatch says at which. Nothing here needs a temporary file,
 no key: `sha256sum` of an object is its name.
 
 For worker processes: `PartSealing` can be pickled, a store cannot; open one in each process, and
-make an `ObjectShelf` of the two there. A shelf must not be shared by threads.
+make an `ObjectShelf` of the two there. Threads may put on one shelf side by side.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
 from hashlib import sha256
+from threading import Lock
 from typing import Final, NamedTuple
 
 from alexandria_backup.errors import (
@@ -27,9 +26,10 @@ from alexandria_backup.errors import (
 )
 from alexandria_backup.repository.layout import OBJECTS, object_name
 from alexandria_backup.repository.manifest_parts import LARGEST_OBJECT_BYTES, StoredPart
-from alexandria_backup.sealing.compression import compress, decompress, holds
+from alexandria_backup.repository.part_sealing import PartSealing, own_identity
+from alexandria_backup.sealing.compression import decompress
 from alexandria_backup.sealing.digests import keyed_blake3, made_under
-from alexandria_backup.sealing.encryption import HEADER, Identity, Recipient, seal, unseal
+from alexandria_backup.sealing.encryption import HEADER, Identity, unseal
 from alexandria_backup.storage.store import ObjectStore
 
 #: How often a name is fought for with another writer before it counts as an error.
@@ -37,46 +37,6 @@ _TRIES: Final = 3
 #: What says something of the way to the store, and nothing of the object.
 _NOT_DAMAGE: Final = (StoreUnreachable, StoreDenied, StoreFull)
 _HINT: Final = "alexandria snapshot create   # stores anew what is damaged or lost"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PartSealing:
-    """How raw bytes become the bytes of an object; picklable, and shows no key.
-
-    Where there are recipients, each process adds an identity that lives in its memory alone: it can
-    read back what it has stored itself, as long as it runs, and nothing else.
-    """
-
-    #: Who can read what is stored; empty in a repository that is not encrypted.
-    recipients: tuple[Recipient, ...]
-    #: Of `SigningKey.digest_key()`, or of `public_digest_key(repository)` where nobody signs.
-    digest_key: bytes = field(repr=False)
-    #: Of zstd.
-    level: int = 1
-
-    def sealed(self, raw: bytes) -> bytes:
-        """Return the bytes to store.
-
-        SnapshotDamaged where opening them again gives anything but `raw`: then the machine or a
-        library is broken, and nothing may be stored.
-        """
-        compressed = compress(raw, self.level)
-        if not self.recipients:
-            stored = opened = compressed
-        else:
-            own = _own_identity()
-            stored = seal(compressed, (*self.recipients, own.recipient))
-            opened = unseal(stored, (own,))
-        if not holds(opened, raw):
-            raise SnapshotDamaged(
-                "what was compressed and sealed does not open to the same bytes again",
-                hint="check this machine's memory, then take the snapshot again",
-            )
-        return stored
-
-    def digest(self, raw: bytes) -> str:
-        """Return the keyed digest of raw bytes."""
-        return keyed_blake3(self.digest_key, raw)
 
 
 class OpenedPart(NamedTuple):
@@ -108,6 +68,7 @@ class ObjectShelf:
         self._sealing = sealing
         self._present = None if present is None else dict(present)
         self._known = dict(known or {})
+        self._counting = Lock()
         #: Objects and bytes that were really stored, and raw bytes that were there already.
         self.stored_objects = 0
         self.stored_bytes = 0
@@ -125,7 +86,7 @@ class ObjectShelf:
         digest = self._sealing.digest(raw)
         known = None if anew else self._known.get(digest)
         if known is not None and known.raw_bytes == len(raw) and self.is_present(known):
-            self.reused_bytes += len(raw)
+            self._count(reused=len(raw))
             return known
         stored = self._sealing.sealed(raw)
         part = StoredPart(
@@ -136,10 +97,9 @@ class ObjectShelf:
         )
         name = object_name(part.object)
         if self._store_or_compare(name, stored):
-            self.stored_objects += 1
-            self.stored_bytes += len(stored)
+            self._count(stored=len(stored))
         else:
-            self.reused_bytes += len(raw)
+            self._count(reused=len(raw))
         if self._present is not None:
             self._present[name] = len(stored)
         self._known[digest] = part
@@ -194,6 +154,12 @@ class ObjectShelf:
             return False
         return len(stored) == part.bytes and sha256(stored).hexdigest() == part.object
 
+    def _count(self, *, stored: int = 0, reused: int = 0) -> None:
+        with self._counting:
+            self.stored_objects += bool(stored)
+            self.stored_bytes += stored
+            self.reused_bytes += reused
+
     def _store_or_compare(self, name: str, stored: bytes) -> bool:
         """Tell whether it had to be stored, and was not there already."""
         for _ in range(_TRIES):
@@ -237,7 +203,7 @@ class ObjectShelf:
     ) -> OpenedPart:
         try:
             if stored.startswith(HEADER):
-                stored = unseal(stored, (*identities, _own_identity()))
+                stored = unseal(stored, (*identities, own_identity()))
             return OpenedPart(raw=decompress(stored, part.raw_bytes), frame=stored)
         except WrongKey as error:
             raise WrongKey(f"object `{name}`: {error.message}", hint=error.hint) from error
@@ -248,12 +214,6 @@ class ObjectShelf:
 def objects_present(store: ObjectStore) -> dict[str, int]:
     """List all objects by name, with their sizes. Raises StorageError."""
     return {info.name: info.size for info in store.list(OBJECTS)}
-
-
-@cache
-def _own_identity() -> Identity:
-    """Return the identity of this process, which dies with it."""
-    return Identity.generate()
 
 
 def _damaged(name: str, what: str) -> SnapshotDamaged:

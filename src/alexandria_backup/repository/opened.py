@@ -10,7 +10,7 @@ from alexandria_backup.repository.description import Description, read_descripti
 from alexandria_backup.repository.layout import LEDGER, parse
 from alexandria_backup.repository.leases import Purpose, held
 from alexandria_backup.repository.ledger import Ledger
-from alexandria_backup.repository.objects import PartSealing
+from alexandria_backup.repository.part_sealing import PartSealing
 from alexandria_backup.repository.results import Results
 from alexandria_backup.repository.snapshots import RepositorySnapshots
 from alexandria_backup.repository.tombstones import StandingTombstone, standing

@@ -39,6 +39,12 @@ def anchors_of(manifest: Manifest) -> tuple[Anchor, ...]:
     return tuple(Anchor(**part.model_dump()) for part in parts)
 
 
+def may_be_appended(reference: Manifest | None) -> bool:
+    """Tell whether a chain was verified with a key in an earlier snapshot, so that it may go on."""
+    audit = reference.audit if reference is not None else None
+    return audit is not None and audit.status in _PROVED and len(audit.anchors) == 1
+
+
 def appended_since(
     reference: Manifest | None, tables: Sequence[TablePart], table: str
 ) -> Appended | None:
@@ -47,8 +53,7 @@ def appended_since(
     `tables` are those of the new snapshot, whose frames say what was taken over from the earlier
     one. Only a chain that was verified then, with a key, needs no second look.
     """
-    audit = reference.audit if reference is not None else None
-    if reference is None or audit is None or audit.status not in _PROVED or len(audit.anchors) != 1:
+    if reference is None or not may_be_appended(reference):
         return None
     before, now = (
         next((part for part in parts if f"{part.schema_name}.{part.name}" == table), None)

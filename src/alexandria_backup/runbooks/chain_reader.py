@@ -13,6 +13,7 @@ from alexandria_backup.audit.appended import Appended, verify_appended
 from alexandria_backup.audit.discovery import AuditTable, discover_table
 from alexandria_backup.audit.incarnation import Incarnation, declare
 from alexandria_backup.audit.key import AuditKey, KeyRing
+from alexandria_backup.audit.parallel import Readers
 from alexandria_backup.audit.recipe import Recipe
 from alexandria_backup.audit.report import AuditReport
 from alexandria_backup.audit.stream import StreamedChain
@@ -161,12 +162,17 @@ class ChainReader:
         )
 
     def within(
-        self, session: Session, emit: Emit, appended: Appended | None = None
+        self,
+        session: Session,
+        emit: Emit,
+        appended: Appended | None = None,
+        readers: Readers | None = None,
     ) -> AuditReport | None:
         """Read the chain as the session's open transaction sees it; None where there is none.
 
         Where `appended` says that rows were only added since an anchor, the rows before are not
-        read again, unless something in what was added raises a doubt.
+        read again, unless something in what was added raises a doubt. `readers` help with a large
+        table.
         """
         table = self.find(session)
         if table is None:
@@ -178,7 +184,7 @@ class ChainReader:
             if report is not None:
                 return report
         return verify_in_transaction(
-            session, table=table, recipe=self.recipe, key=self.key, emit=emit
+            session, table=table, recipe=self.recipe, key=self.key, emit=emit, readers=readers
         )
 
     def fit(self, session: Session) -> KeyFit | None:

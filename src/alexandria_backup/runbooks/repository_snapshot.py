@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
+from alexandria_backup.audit.parallel import Readers
 from alexandria_backup.copying.base_archive import dump_role_statements
-from alexandria_backup.copying.copy_out import OpenShelf
 from alexandria_backup.copying.plan import Framing
+from alexandria_backup.copying.storing import OpenShelf
 from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest, copy_database
 from alexandria_backup.copying.takeover import Reference
 from alexandria_backup.errors import (
@@ -35,7 +36,7 @@ from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.snapshots import stored_bytes
 from alexandria_backup.repository.writing import SnapshotWriting, writing
 from alexandria_backup.runbooks import prechecks
-from alexandria_backup.runbooks.anchors import appended_since
+from alexandria_backup.runbooks.anchors import appended_since, may_be_appended
 from alexandria_backup.runbooks.chain_reader import ChainReader, chain_seen
 from alexandria_backup.runbooks.description import Occasion, describe_copied
 from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
@@ -199,6 +200,9 @@ class CopyOut:
                 watch=lambda _: None,
                 stored=harvest.add,
                 look=lambda session, tables: self._look(session, harvest, reference, tables),
+                look_beside=None
+                if may_be_appended(reference)
+                else lambda session, readers: self._look_beside(session, harvest, readers),
                 emit=parts.emit,
                 framing=parts.framing,
             )
@@ -236,10 +240,17 @@ class CopyOut:
         tables: Sequence[TablePart],
     ) -> None:
         """Verify the audit chain in the snapshot's own transaction; what was taken over was."""
+        if harvest.looked:
+            return
         chain = self.parts.chain
         table = chain.find(session)
         appended = None if table is None else appended_since(reference, tables, str(table))
         harvest.report = chain.within(session, self.parts.emit, appended)
+
+    def _look_beside(self, session: Session, harvest: Harvest, readers: Readers) -> None:
+        """Verify the whole chain, while frames are read."""
+        harvest.report = self.parts.chain.within(session, self.parts.emit, readers=readers)
+        harvest.looked = True
 
     def _roles(
         self, tools: ClientTools, open_shelf: OpenShelf, harvest: Harvest

@@ -22,6 +22,8 @@ class Harvest:
         self._waiting: list[StoredPart] = []
         self._written = time.monotonic()
         self.report: AuditReport | None = None
+        #: Whether the audit chain was looked for, and verified where there is one.
+        self.looked = False
         self.warnings: list[str] = []
 
     def add(self, _table: TableFrames, frame: FramePart) -> None:

@@ -165,8 +165,8 @@ class SnapshotSettings(Section):
         512,
         ge=1,
         le=1024,
-        description="Pages of one frame, at most: smaller frames cost less where rows change all "
-        "over a table, and more objects.",
+        description="Pages of one frame, at most. Tables up to 1 GiB have frames of 64 pages, and "
+        "larger ones larger frames: small ones cost less where few rows change, and more objects.",
     )
     reread_percent: Percent = Field(
         1.0,

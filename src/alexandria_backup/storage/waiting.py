@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from alexandria_backup.events import Emit, Note
+from alexandria_backup.events import Emit, Note, discard
 
 
 class Waiting:
@@ -23,11 +23,17 @@ class Waiting:
         self._every = every
         self._since: float | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="waiting", daemon=True)
+        # Nobody watches where nobody would hear of it: a thread is a fifth of a small put.
+        self._thread = (
+            threading.Thread(target=self._watch, name="waiting", daemon=True)
+            if emit is not discard
+            else None
+        )
 
     def __enter__(self) -> Self:
         self.answered()
-        self._thread.start()
+        if self._thread is not None:
+            self._thread.start()
         return self
 
     def __exit__(
@@ -37,7 +43,8 @@ class Waiting:
         traceback: TracebackType | None,
     ) -> None:
         self._ended.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def answered(self) -> None:
         """Count the silence from now on."""

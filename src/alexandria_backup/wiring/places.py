@@ -8,8 +8,9 @@ from pathlib import Path
 from alexandria_backup.errors import SettingsInvalid, UsageError
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import FileSnapshots
-from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.repository.objects import ObjectShelf
 from alexandria_backup.repository.opened import Repository
+from alexandria_backup.repository.part_sealing import PartSealing
 from alexandria_backup.repository.snapshots import RepositorySnapshots
 from alexandria_backup.runbooks.passed_over import warn_of_newer
 from alexandria_backup.runbooks.places import FilePlace, RepositoryPlace, SnapshotPlace

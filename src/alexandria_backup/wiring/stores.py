@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
-from alexandria_backup.copying.copy_out import OpenShelf
+from alexandria_backup.copying.storing import OpenShelf
 from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.manifest_parts import StoredPart
-from alexandria_backup.repository.objects import ObjectShelf, PartSealing
+from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.repository.part_sealing import PartSealing
 from alexandria_backup.storage.open_retrying import open_retrying
 
 
