@@ -243,6 +243,14 @@ class ClientToolFailed(AlexandriaError):
 
     code = "client-tool-failed"
 
+    def __init__(
+        self, message: str, *, hint: str | None = None, lost_connection: bool = False
+    ) -> None:
+        super().__init__(message, hint=hint)
+        #: True where its connection to the server ended, or did not come to be: a later attempt
+        #: may go well.
+        self.lost_connection = lost_connection
+
 
 class ServerSpaceShort(AlexandriaError):
     """A load was stopped before the server's disk was full."""

@@ -15,6 +15,8 @@ from command_line_support import parse
 from site_support import surroundings
 
 from alexandria_backup.cli.main import invoke
+from alexandria_backup.settings.audit import AuditSettings
+from alexandria_backup.settings.description import fields, variable_of
 
 needs_kubectl = pytest.mark.skipif(which("kubectl") is None, reason="there is no `kubectl`")
 needs_analyze = pytest.mark.skipif(
@@ -319,3 +321,63 @@ def test_systemd_has_nothing_to_say_about_the_units(
     )
     assert "NoNewPrivilege" in heard.stderr
     assert f"ReadWritePaths={repository}" in units[0].read_text()
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, field in fields() if "Secret" in str(field.annotation)]
+)
+def test_no_setting_that_is_a_secret_is_written(tmp_path: Path, key: str) -> None:
+    settings = {name: text for name, text in SETTINGS.items() if "AUDIT" not in name}
+    code, out = written(tmp_path, "kubernetes", {**settings, variable_of(key): "p4ssw0rd-of-all"})
+    assert code == 0
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if "p4ssw0rd-of-all" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ALEXANDRIA_APPLICATION__URL", "https://probe:p4ssw0rd@api:8443"),
+        ("ALEXANDRIA_REPOSITORY", "s3://key:p4ssw0rd@bucket/alexandria"),
+        ("ALEXANDRIA_APPLICATION__STOP_COMMAND", "curl https://u:p4ssw0rd@api/stop"),
+        ("ALEXANDRIA_DRILL__CHECKS", "{\"a\": \"SELECT dblink('password=p4ssw0rd', '')\"}"),
+    ],
+)
+def test_a_password_in_any_other_setting_is_refused(
+    tmp_path: Path, variable: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out = written(tmp_path, "kubernetes", {**SETTINGS, variable: text})
+    assert code == 2
+    assert not out.exists()
+    said = capsys.readouterr().err
+    assert "holds a password" in said
+    assert "p4ssw0rd" not in said
+
+
+def test_keys_that_were_rotated_are_mounted_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = [
+        {"name": "first", "file": "/etc/keys/one", "until": "2026-01-01T00:00:00Z"},
+        {"name": "second", "file": "/etc/keys/two", "since": "2026-01-01T00:00:00Z"},
+    ]
+    settings = {name: text for name, text in SETTINGS.items() if "AUDIT" not in name}
+    variable = "ALEXANDRIA_AUDIT__KEYS"
+    code, out = written(tmp_path, "kubernetes", {**settings, variable: json.dumps(keys)})
+    assert code == 0
+    said = capsys.readouterr()
+    for key in keys:
+        assert f"--from-file=audit.keys.{key['name']}={key['file']}" in said.out + said.err
+    text = (out / "overlays/site/kustomization.yaml").read_text(encoding="utf-8")
+    (literal,) = [
+        one
+        for found in yaml.safe_load(text)["configMapGenerator"]
+        for one in found["literals"]
+        if one.startswith(variable)
+    ]
+    mounted = json.loads(literal.partition("=")[2])
+    assert [Path(key["file"]).name for key in mounted] == ["audit.keys.first", "audit.keys.second"]
+    assert [key.get("until") for key in mounted] == ["2026-01-01T00:00:00Z", None]
+    # A pod reads them as they are.
+    AuditSettings(keys=json.dumps(mounted))

@@ -62,6 +62,10 @@ def check_pages(session: Session, emit: Emit) -> Checked:
                     if one.kind == _TABLE
                 ]
             emit(Progress(work="amcheck", done=done, total=len(work), unit="relations"))
+    not_checked += [
+        f"index `{namespace}.{name}`: `amcheck` cannot check {method}"
+        for namespace, name, method in session.all(load("amcheck")["other_indexes"])
+    ]
     tables = sum(one.kind == _TABLE for one in work)
     if not tables:
         not_checked.append("pages of tables: this version of `amcheck` cannot")

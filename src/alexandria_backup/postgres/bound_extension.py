@@ -46,20 +46,25 @@ def rows_are_aside(session: Session) -> bool:
     return bool(session.value(load("bound_extension")["is_kept"]))
 
 
+def active_jobs_aside(session: Session) -> tuple[int, ...]:
+    """Return the numbers of the active jobs among the rows that wait for the extension."""
+    active = session.all(
+        f"SELECT jobid::bigint FROM {_of(_SCHEMA, _JOBS)} "  # noqa: S608 - quoted
+        "WHERE active::boolean ORDER BY 1"
+    )
+    return tuple(int(number) for (number,) in active)
+
+
 def give_rows_back(
     session: Session, tables: Iterable[tuple[str, Sequence[str]]], sequences: Iterable[str]
-) -> tuple[int, ...]:
-    """Create the extension and give it its rows; return the numbers of the jobs that were active.
+) -> None:
+    """Create the extension and give it its rows, every job inactive.
 
     Raises StatementFailed where the server refuses; the rows are still aside then.
     """
     with session.transaction():
         session.execute(f"ALTER SCHEMA {_SCHEMA} RENAME TO {_ASIDE}")
         session.execute(f"CREATE EXTENSION {_EXTENSION}")
-        active = session.all(
-            f"SELECT jobid::bigint FROM {_of(_ASIDE, _JOBS)} "  # noqa: S608 - quoted
-            "WHERE active::boolean ORDER BY 1"
-        )
         session.execute(f"UPDATE {_of(_ASIDE, _JOBS)} SET active = 'false'")  # noqa: S608 - quoted
         for name, columns in tables:
             session.execute(_insert(session, name, columns))
@@ -69,7 +74,6 @@ def give_rows_back(
                 f"last_value, is_called) FROM {_of(_ASIDE, name)}"
             )
         session.execute(f"DROP SCHEMA {_ASIDE} CASCADE")
-    return tuple(int(number) for (number,) in active)
 
 
 def _insert(session: Session, name: str, columns: Sequence[str]) -> str:

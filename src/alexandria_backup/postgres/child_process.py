@@ -23,6 +23,11 @@ _ERROR = re.compile(r"\b(?:error|fatal):", re.IGNORECASE)
 _PRIVATE = re.compile(r"(?:Command was|DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+): ?")
 #: Seconds from SIGTERM to SIGKILL: pg_restore cancels what its workers run on the server.
 _PATIENCE = 5.0
+#: What libpq says itself, in the language that the program was given, and the severity with which
+#: a server ends a session.
+_LOST = re.compile(
+    r"server closed the connection|connection to server .* failed|no connection to|FATAL:  "
+)
 #: What `pg_restore` of 17 and later says to a server of 16 and earlier; the server's own words may
 #: be in any language.
 _NO_TIMEOUT = re.compile(r"^pg_restore: error: could not execute query:.*transaction_timeout")
@@ -118,7 +123,9 @@ class ChildProcess:
         elif RECOVERY_CONFLICT in self.messages.summary():
             hint = RECOVERY_CONFLICT_HINT
         return ClientToolFailed(
-            f"`{self.name}` ended with {how}: {self.messages.summary()}", hint=hint
+            f"`{self.name}` ended with {how}: {self.messages.summary()}",
+            hint=hint,
+            lost_connection=any(map(_LOST.search, self.messages.lines())),
         )
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ from alexandria_backup.copying.load_archive import load_privileges
 from alexandria_backup.copying.loading import Loading
 from alexandria_backup.errors import ClientToolFailed, ConnectionLost, StatementFailed
 from alexandria_backup.postgres.bound_extension import (
+    active_jobs_aside,
     give_rows_back,
     keep_rows_aside,
     rows_are_aside,
@@ -32,24 +33,34 @@ def make_room_for_bound(shadow: Session, entries: Sequence[TocEntry]) -> None:
         keep_rows_aside(shadow, _tables(bound), bound.sequences)
 
 
-def bring_back_bound(session: Session, load: Loading) -> tuple[str, ...]:
+def active_jobs(session: Session, entries: Sequence[TocEntry]) -> tuple[int, ...]:
+    """Return the numbers of the active jobs among the rows that were just loaded."""
+    bound = bound_extension(entries)
+    if bound is None or not bound.rows or not rows_are_aside(session):
+        return ()
+    return active_jobs_aside(session)
+
+
+def bring_back_bound(session: Session, load: Loading, active: Sequence[int]) -> tuple[str, ...]:
     """Create the extension and give it its rows and privileges; return the warnings.
 
     What is refused is a warning, too: the data are there and proved, and the application must not
-    stay down for a job that is not to run anyway. Raises ConnectionLost.
+    stay down for a job that is not to run anyway. `active` are the jobs that ran in the source.
+    Raises ConnectionLost, and ClientToolFailed where `pg_restore` has lost its connection.
     """
     bound = bound_extension(load.entries)
     if bound is None:
         return ()
-    active: tuple[int, ...] = ()
     try:
         if rows_are_aside(session):
-            active = give_rows_back(session, _tables(bound), bound.sequences)
+            give_rows_back(session, _tables(bound), bound.sequences)
         load_privileges(load, bound.privileges)
     except ConnectionLost:
         # Nobody knows how far it came: the run stops, and a resume goes on from here.
         raise
     except (StatementFailed, ClientToolFailed) as error:
+        if isinstance(error, ClientToolFailed) and error.lost_connection:
+            raise
         return (f"`pg_cron` was not created in full: {error.message}",)
     if not active:
         return ()

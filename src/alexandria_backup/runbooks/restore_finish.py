@@ -55,7 +55,7 @@ class Finish:
         with servers.session(database, "finish") as session:
             major = server_facts(session).major
             load = loading(self.parts, state, database, entries, major)
-            state = self._warned(state, bring_back_bound(session, load))
+            state = self._warned(state, bring_back_bound(session, load, state.active_jobs))
         if not acting:
             return Done(state, "none")
         with servers.session(database, "finish") as session:
@@ -64,6 +64,8 @@ class Finish:
         try:
             load_acting_entries(replace(load, entries=wanted))
         except ClientToolFailed as error:
+            if error.lost_connection:
+                raise
             # The data are there and proved: the application must not stay down for a trigger.
             warning = f"event triggers or subscriptions were not created: {error.message}"
             state = self._warned(state, (warning,))

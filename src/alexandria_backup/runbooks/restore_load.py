@@ -24,6 +24,7 @@ from alexandria_backup.postgres.analyse import analyse
 from alexandria_backup.postgres.load_settings import applied, choose_settings
 from alexandria_backup.postgres.server import english_messages, server_facts
 from alexandria_backup.postgres.server_machine import cores, memory_bytes
+from alexandria_backup.runbooks.restore_bound import active_jobs
 from alexandria_backup.runbooks.restore_ground import Ground
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
@@ -94,8 +95,11 @@ class Load:
                 load_archive(replace(load, dsn=load.dsn.with_settings(parameters)))
             with servers.session(name, "load") as shadow:
                 analyse(shadow)
+                active = active_jobs(shadow, found)
         return Done(
-            state.model_copy(update={"load_settings": settings, "grown": watch.grown}),
+            state.model_copy(
+                update={"load_settings": settings, "grown": watch.grown, "active_jobs": active}
+            ),
             f"{len(entries)} objects with `pg_restore` {major}, " + ", ".join(map(str, settings)),
         )
 

@@ -162,6 +162,8 @@ class RestoreState(SwitchState):
     proof: Proof | None = None
     #: Parameters of the server that the sessions of the load had.
     load_settings: tuple[LoadSetting, ...] = ()
+    #: Jobs of `pg_cron` that ran in the source: they come back inactive, also after a kill.
+    active_jobs: tuple[int, ...] = ()
     #: How the server filled up while it was loaded.
     grown: Grown | None = None
     #: Roles that are created, without login and password.

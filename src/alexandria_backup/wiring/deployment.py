@@ -3,10 +3,12 @@
 import json
 import os
 import pwd
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Final, TypeGuard
 
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.platforms.deployables.deployables import (
@@ -16,10 +18,14 @@ from alexandria_backup.platforms.deployables.deployables import (
     HostSite,
 )
 from alexandria_backup.secret import Secret
+from alexandria_backup.settings.audit import AuditKeySettings
 from alexandria_backup.settings.description import fields, variable_of
 from alexandria_backup.settings.model import Settings
+from alexandria_backup.settings.section import Section
 
 _CONFIG = Path("/etc/alexandria/backup.toml")
+#: As in `https://user:password@host` and `password=…`.
+_WITH_PASSWORD: Final = re.compile(r"://[^/@\s:]*:[^/@\s]+@|\bpassword\s*=", re.IGNORECASE)
 #: Set by the manifests and the image themselves.
 _OWN = (
     *("dsn", "state_dir", "database.dsn_file", "database.client_tools"),
@@ -76,23 +82,56 @@ def _set(settings: Settings) -> Iterator[tuple[str, object]]:
 
 def _variables(settings: Settings) -> dict[str, str]:
     """Return what goes into a pod as a variable: no secret; a file is where it is mounted."""
-    return {
-        variable_of(key): f"{KEYS_FOLDER}/{key}" if isinstance(value, Path) else _text(value)
-        for key, value in _set(settings)
-        if not isinstance(value, Secret)
-    }
+    found = {}
+    for key, value in _set(settings):
+        if isinstance(value, Secret):
+            continue
+        text = _text(key, value)
+        if _WITH_PASSWORD.search(text):
+            raise SettingsInvalid(
+                f"`{key}` holds a password, and would stand in the manifests for all to read",
+                hint="take it out of the setting: a Secret is for that",
+            )
+        found[variable_of(key)] = text
+    return found
 
 
 def _keys(settings: Settings) -> dict[str, Path]:
-    return {key: value for key, value in _set(settings) if isinstance(value, Path)}
+    """Return the files that a pod needs, by the names under which they are mounted."""
+    found = {}
+    for key, value in _set(settings):
+        if isinstance(value, Path):
+            found[key] = value
+        elif isinstance(value, tuple):
+            found |= {_mounted(key, one): one.file for one in value if _is_key(one)}
+    return found
 
 
-def _text(value: object) -> str:
+def _is_key(value: object) -> TypeGuard[AuditKeySettings]:
+    return isinstance(value, AuditKeySettings)
+
+
+def _mounted(key: str, one: AuditKeySettings) -> str:
+    return f"{key}.{one.name}"
+
+
+def _text(key: str, value: object) -> str:
+    if isinstance(value, Path):
+        return f"{KEYS_FOLDER}/{key}"
     if isinstance(value, tuple):
-        return json.dumps(list(value), ensure_ascii=False)
+        return _json([_told(key, one) for one in value])
     if isinstance(value, Mapping):
-        # Queries and names are texts; a recipe is a section of its own.
-        return json.dumps(
-            value, ensure_ascii=False, default=lambda one: one.model_dump(mode="json")
-        )
+        return _json({name: _told(key, one) for name, one in value.items()})
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _told(key: str, value: object) -> object:
+    """Return a value of a list or a table: a text, or what is a section of its own."""
+    if not isinstance(value, Section):
+        return value
+    told = value.model_dump(mode="json", exclude_none=True)
+    return told | ({"file": f"{KEYS_FOLDER}/{_mounted(key, value)}"} if _is_key(value) else {})
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

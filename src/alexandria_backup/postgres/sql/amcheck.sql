@@ -32,6 +32,16 @@ WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence <> 't'
     AND i.indisvalid AND i.indisready
 ORDER BY n.nspname, c.relname
 
+-- name: other_indexes
+-- A method of the server's own stands in its short form, such as `gin`.
+SELECT n.nspname, c.relname, a.amname
+FROM pg_catalog.pg_index AS i
+JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
+WHERE a.amname <> 'btree' AND c.relkind = 'i' AND c.relpersistence <> 't'
+ORDER BY n.nspname, c.relname
+
 -- name: tables
 -- TOAST tables are read with the tables that they belong to.
 SELECT c.oid, n.nspname, c.relname
