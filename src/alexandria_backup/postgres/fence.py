@@ -1,4 +1,7 @@
-"""The fence: nobody gets into a database, and nobody stays in it."""
+"""Two fences: nobody gets into a database and nobody stays in it; or nobody writes into it.
+
+The second is for a database that is worked on itself: our own sessions write, since they say so.
+"""
 
 import time
 
@@ -10,11 +13,12 @@ from alexandria_backup.errors import (
 )
 from alexandria_backup.postgres.activity import SessionFacts, other_sessions, terminate
 from alexandria_backup.postgres.connect import Session
-from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.database import DatabaseFacts, database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE
 
 _PAUSE = 0.05
+_READ_ONLY = "default_transaction_read_only"
 #: A login that was let in just before the fence shows itself a moment later: look again.
 _QUIET_LOOKS = 2
 
@@ -50,6 +54,45 @@ def lift(maintenance: Session, database: str) -> None:
         raise DatabaseMissing(f"there is no database `{database}` to open")
     if not facts.allow_connections:
         _allow(maintenance, database, allow=True)
+
+
+def forbid_writes(maintenance: Session, database: str, *, patience: float) -> None:
+    """Let new sessions in `database` only read, unless they ask for more, and end all there are.
+
+    `maintenance` is a session in another database. Clients may come again, and only read then.
+    Raises as `fence` does.
+    """
+    maintenance.execute(f"ALTER DATABASE {quote_identifier(database)} SET {_READ_ONLY} TO on")
+    end_sessions(maintenance, database, patience=patience)
+
+
+def allow_writes(session: Session, database: str, before: str | None) -> None:
+    """Take back what `forbid_writes` has set; `before` is what was set for the database then."""
+    wanted = f"RESET {_READ_ONLY}" if before is None else f"SET {_READ_ONLY} TO {before}"
+    session.execute(f"ALTER DATABASE {quote_identifier(database)} {wanted}")
+
+
+def writes_forbidden(facts: DatabaseFacts) -> str | None:
+    """Return what is set for a database, for all roles; None where nothing is."""
+    found = (s.value for s in facts.settings if s.role is None and s.name == _READ_ONLY)
+    return next(found, None)
+
+
+def end_sessions(maintenance: Session, database: str, *, patience: float) -> None:
+    """End the sessions that there are in `database`; who comes meanwhile may stay.
+
+    Raises as `fence` does.
+    """
+    deadline = time.monotonic() + patience
+    for _ in range(_QUIET_LOOKS):
+        there = {found.pid for found in other_sessions(maintenance, database)}
+        while left := tuple(s for s in other_sessions(maintenance, database) if s.pid in there):
+            for found in left:
+                _end(maintenance, found)
+            if time.monotonic() > deadline:
+                raise _remaining(database, left)
+            time.sleep(_PAUSE)
+        time.sleep(_PAUSE)
 
 
 def _allow(maintenance: Session, database: str, *, allow: bool) -> None:

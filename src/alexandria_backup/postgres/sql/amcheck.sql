@@ -22,7 +22,7 @@ FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pron
 WHERE n.nspname = %s AND p.proname = 'verify_heapam'
 
 -- name: indexes
--- Those of system catalogues, too: they are as new as everything else.
+-- Those of system catalogues, too: they are as new as everything else. What a run has put aside is not.
 SELECT c.oid, n.nspname, c.relname
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -30,6 +30,8 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
 WHERE a.amname = 'btree' AND c.relkind = 'i' AND c.relpersistence <> 't'
     AND i.indisvalid AND i.indisready
+    AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 ORDER BY n.nspname, c.relname
 
 -- name: other_indexes
@@ -49,4 +51,6 @@ FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_am AS a ON a.oid = c.relam
 WHERE a.amname = 'heap' AND c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+    AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 ORDER BY n.nspname, c.relname

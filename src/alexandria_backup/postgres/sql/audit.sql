@@ -9,6 +9,8 @@ JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname = ANY (%s::text[])
   AND (pg_catalog.cardinality(%s::text[]) = 0 OR n.nspname = ANY (%s::text[]))
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 ORDER BY n.nspname, c.relname, a.attnum
 
 -- name: look_alikes
@@ -19,6 +21,8 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'alexandria_backup')
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 GROUP BY n.nspname, c.relname
 HAVING pg_catalog.bool_or(a.attname = ANY (%s::text[]))
    AND pg_catalog.bool_or(a.attname = ANY (%s::text[]))

@@ -1,4 +1,5 @@
--- What stands in the database that the session is connected to.
+-- What stands in the database that the session is connected to. What a run has put aside there, or
+-- holds as its lock, is nothing of the application's; the comment of its schema tells.
 
 -- name: tables
 WITH RECURSIVE elsewhere AS (
@@ -22,6 +23,8 @@ FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'm', 'f')
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 ORDER BY n.nspname, c.relname
 
 -- name: table_kind
@@ -42,6 +45,8 @@ CROSS JOIN LATERAL (SELECT
          ELSE pg_catalog.has_table_privilege(c.oid, 'SELECT') END AS readable) AS s
 WHERE c.relkind IN ('r', 'p', 'm', 'S')
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
   AND (NOT s.schema_usage OR NOT s.readable OR pg_catalog.row_security_active(c.oid))
 ORDER BY n.nspname, c.relname
 
@@ -56,7 +61,10 @@ FROM pg_catalog.pg_available_extension_versions AS v GROUP BY v.name ORDER BY v.
 SELECT e.name, e.default_version FROM pg_catalog.pg_available_extensions AS e
 
 -- name: publications
-SELECT p.pubname FROM pg_catalog.pg_publication AS p ORDER BY p.pubname
+SELECT p.pubname FROM pg_catalog.pg_publication AS p
+WHERE NOT pg_catalog.starts_with(
+    coalesce(pg_catalog.obj_description(p.oid, 'pg_publication'), ''), '{"alexandria-backup"')
+ORDER BY p.pubname
 
 -- name: event_triggers
 SELECT t.evtname AS name, t.evtevent AS event, t.evtenabled <> 'D' AS enabled
@@ -73,6 +81,8 @@ JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE NOT (i.indisvalid AND i.indisready AND i.indislive)
   AND n.nspname !~ '^pg_(catalog$|toast|temp)'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 ORDER BY 1
 
 -- name: unvalidated_constraints
@@ -85,6 +95,8 @@ LEFT JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
 LEFT JOIN pg_catalog.pg_type AS t ON t.oid = k.contypid
 WHERE NOT k.convalidated AND k.conislocal AND k.conparentid = 0
   AND coalesce(pg_catalog.to_jsonb(k) ->> 'conenforced', 'true') = 'true'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 ORDER BY 1
 
 -- name: owned_sequences
@@ -109,6 +121,8 @@ JOIN pg_catalog.pg_namespace AS tn ON tn.oid = tc.relnamespace
 JOIN pg_catalog.pg_attribute AS a ON a.attrelid = tc.oid AND a.attnum = p.refobjsubid
 JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 WHERE NOT q.seqcycle AND sn.nspname !~ '^pg_'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(sn.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
   AND tc.oid NOT IN (SELECT elsewhere.oid FROM elsewhere)
   AND coalesce(nullif(t.typbasetype, 0), t.oid) IN
       ('pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype, 'pg_catalog.int8'::regtype,

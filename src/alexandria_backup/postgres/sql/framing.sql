@@ -1,7 +1,7 @@
 -- Which tables may be kept as frames, and what their rows depend on.
 
 -- name: candidates
--- Left to pg_dump are tables of extensions (it dumps marked rows only) and of schemas that belong
+-- Left out is what a run has put aside; left to pg_dump are tables of extensions (it dumps marked rows only) and of schemas that belong
 -- to one (planner hooks may change what a SELECT returns), and partitions that must be loaded
 -- through their root, since an enum's labels have other hashes in another database; which these
 -- are is asked as getPartitioningInfo of pg_dump.c asks it.
@@ -26,6 +26,8 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_am AS am ON am.oid = c.relam
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
   AND NOT EXISTS (
       SELECT FROM pg_catalog.pg_depend AS d
       WHERE d.deptype = 'e' AND d.refclassid = 'pg_catalog.pg_extension'::regclass

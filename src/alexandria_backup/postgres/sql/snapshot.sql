@@ -39,10 +39,12 @@ FROM (VALUES ('max_parallel_workers_per_gather', '0'), ('enable_tidscan', 'on'),
 JOIN pg_catalog.pg_settings AS s ON s.name = v.name
 
 -- name: lockable
--- Every table that pg_dump locks, too.
+-- Every table that pg_dump locks, too; it is told to leave out what a run has put aside.
 SELECT c.oid, n.nspname AS schema, c.relname AS name
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
   AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT pg_catalog.starts_with(
+      coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
 ORDER BY c.oid
