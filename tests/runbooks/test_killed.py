@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from killed_support import end, killed, ran
+from killed_support import end, killed, points, ran
 from oracle_support import keep_in_frames
 from site_support import Site
 
@@ -16,16 +16,6 @@ _RESTORE_TRANSITIONS = 24
 _SESSIONS_AT_MOST = 30
 #: `started`, two for each of 7 steps, `finished`.
 _ROLLBACK_TRANSITIONS = 16
-
-
-def points(transitions: int, moments: tuple[str, ...]) -> list[tuple[int, str]]:
-    """Every transition; nothing has happened before the first line is written."""
-    return [
-        (seq, moment)
-        for seq in range(1, transitions + 1)
-        for moment in moments
-        if (seq, moment) != (1, "before")
-    ]
 
 
 def damage(site: Site) -> None:

@@ -14,6 +14,16 @@ from alexandria_backup.runbooks.transition import Phase
 _PROGRAM = Path(__file__).parent / "killed_run.py"
 
 
+def points(transitions: int, moments: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Every transition; nothing has happened before the first line is written."""
+    return [
+        (seq, moment)
+        for seq in range(1, transitions + 1)
+        for moment in moments
+        if (seq, moment) != (1, "before")
+    ]
+
+
 def ran(
     site: Site, runbook: str, seq: int, moment: str, choices: RestoreChoices | None = None
 ) -> "subprocess.CompletedProcess[str]":

@@ -205,11 +205,12 @@ start_command = ["/bin/sh", "-c", "echo start >> {log}"]
         return target
 
     def schema_text(self, database: str | None = None) -> str:
-        """The schema as pg_dump writes it: equal texts are equal schemas."""
+        """The schema as pg_dump writes it: equal texts are equal schemas; without what is kept."""
         found = subprocess.run(
             [
                 str(self.server.bin_dir / "pg_dump"),
                 "--schema-only",
+                "--exclude-schema=*_alexandria_kept_*",
                 "--restrict-key=x" if self.server.major >= 18 else "--no-publications",
                 f"--dbname={self.server.conninfo(database or self.database).reveal()}",
             ],
@@ -221,14 +222,20 @@ start_command = ["/bin/sh", "-c", "echo start >> {log}"]
         return "\n".join(line for line in found.splitlines() if "restrict" not in line)
 
     def fingerprint(self, database: str | None = None) -> dict[str, str]:
-        """A digest of every table's rows, whatever their order."""
-        tables = self.sql(
-            "SELECT schemaname, tablename FROM pg_tables "
-            "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
-            database=database,
-        )
-        found = {}
+        """A digest of every table's rows, whatever their order; without what is kept."""
+        return {
+            f"{schema}.{table}": rows
+            for schema, table, rows in self.fingerprints(database)
+            if "_alexandria_kept_" not in schema
+        }
+
+    def fingerprints(self, database: str | None = None) -> Iterator[tuple[str, str, str]]:
+        """Schema, name and digest of every table, what is kept too."""
         with self.connection(database) as connection:
+            tables = connection.execute(
+                "SELECT schemaname, tablename FROM pg_tables "
+                "WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            ).fetchall()
             for schema, table in tables:
                 query = sql.SQL(
                     "SELECT count(*) || ':' || coalesce(sum(hashtextextended(t::text, 0)), 0) "
@@ -236,8 +243,7 @@ start_command = ["/bin/sh", "-c", "echo start >> {log}"]
                 ).format(sql.Identifier(schema, table))
                 row = connection.execute(query).fetchone()
                 assert row is not None
-                found[f"{schema}.{table}"] = row[0]
-        return found
+                yield schema, table, row[0]
 
     def fingerprint_of_fenced(self, database: str) -> dict[str, str]:
         """The same of a database that lets nobody in; asserts that it does not."""

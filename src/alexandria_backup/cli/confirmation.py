@@ -25,6 +25,8 @@ def confirm_restore(invocation: Invocation, *, yes: bool) -> Callable[[RestoreSt
     def confirm(state: RestoreState) -> None:
         for line in restore_lines(state):
             invocation.emit(Note(message=line))
+        if state.works_in_place:
+            invocation.emit(Note(message="downtime  for the whole load, since it is in place"))
         if state.request.to_database is None:
             _ask(state.target, f"restore into `{state.target}`", yes=yes)
 
@@ -35,7 +37,8 @@ def confirm_rollback(invocation: Invocation, *, yes: bool) -> Callable[[Rollback
     """Return what shows which rows the swap back gives up, then asks."""
 
     def confirm(state: RollbackState) -> None:
-        invocation.emit(Note(message=f"`{state.target}` becomes `{state.kept_name}`, and is kept"))
+        becomes = "is put aside" if state.in_place else f"becomes `{state.kept_name}`"
+        invocation.emit(Note(message=f"`{state.target}` {becomes}, and is kept"))
         for line in given_up_lines(state.given_up):
             invocation.emit(Note(message=line))
         _ask(state.target, f"roll back `{state.target}`", yes=yes)
@@ -47,13 +50,14 @@ def confirm_accept(invocation: Invocation, *, yes: bool) -> Callable[[AcceptStat
     """Return what shows which database is dropped for good, then asks."""
 
     def confirm(state: AcceptState) -> None:
-        kept = state.kept.name if state.kept else ""
+        kept = state.kept.name if state.kept else state.target
+        what = ", ".join(state.aside) or f"`{kept}`"
         invocation.emit(
-            Note(message=f"`{kept}` ({amount(state.bytes, 'bytes')}) is dropped; no rollback then")
+            Note(message=f"{what} ({amount(state.bytes, 'bytes')}) is dropped; no rollback then")
         )
         for slot in state.slots:
             invocation.emit(Note(message=f"its replication slot `{slot}` is dropped with it"))
-        _ask(kept, f"drop `{kept}`", yes=yes)
+        _ask(kept, f"drop {what}" if state.aside else f"drop `{kept}`", yes=yes)
 
     return confirm
 

@@ -29,6 +29,14 @@ def command(
             "that it needs; may be repeated."
         ),
     ] = None,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Load into the live database itself, where no other one may be created: costs "
+            "downtime for the whole load.",
+        ),
+    ] = False,
     stop_first: Annotated[
         bool, typer.Option("--stop-first", help="Stop the application before loading.")
     ] = False,
@@ -73,6 +81,7 @@ def command(
         RestoreChoices(
             to_database=to_database,
             tables=tuple(table or ()),
+            in_place=in_place,
             stop_first=stop_first,
             no_owner=no_owner,
             create_roles=create_roles,

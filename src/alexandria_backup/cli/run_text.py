@@ -64,9 +64,10 @@ def restore_text(summary: RunSummary[RunState]) -> str:
     lines += left_out_lines(state.known_source)
     if summary.downtime_seconds is not None:
         lines.append(f"downtime  {duration(summary.downtime_seconds)}")
+    kept = state.aside or (f"the previous database, as `{state.kept_name}`",)
     if state.live is not None and state.request.to_database is None:
         lines += [
-            f"kept      the previous database, as `{state.kept_name}`",
+            *(f"kept      {what}" for what in kept),
             f"hint: alexandria rollback {summary.run}      # go back",
             f"hint: alexandria run accept {summary.run}    # drop what was replaced",
         ]
@@ -81,7 +82,8 @@ def rollback_text(summary: RunSummary[RunState]) -> str:
     lines = [f"rolled back  `{state.target}` in {duration(summary.seconds)}, {summary.outcome}"]
     if summary.downtime_seconds is not None:
         lines.append(f"downtime     {duration(summary.downtime_seconds)}")
-    lines.append(f"kept         the database that was in use, as `{state.kept_name}`")
+    in_use = state.aside or (f"the database that was in use, as `{state.kept_name}`",)
+    lines += [f"kept         {what}" for what in in_use]
     lines.append(f"hint: alexandria rollback {summary.run}    # forward again")
     return "\n".join(lines)
 

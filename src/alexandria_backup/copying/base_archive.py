@@ -21,7 +21,7 @@ from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.events import Emit
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess, dump, dump_roles
 from alexandria_backup.postgres.dsn import Dsn
-from alexandria_backup.postgres.identifiers import quote_qualified
+from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified
 from alexandria_backup.repository.manifest_parts import StoredPart
 from alexandria_backup.repository.objects import ObjectShelf
 
@@ -40,22 +40,42 @@ class BaseArchive:
 
 
 def base_archive_options(
-    *, snapshot: str, framed: Sequence[tuple[str, str]], encoding: str, lock_timeout_s: float
+    *,
+    snapshot: str,
+    framed: Sequence[tuple[str, str]],
+    encoding: str,
+    lock_timeout_s: float,
+    schemas_left_out: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Return the options of pg_dump for a database of `encoding`, by PostgreSQL's name.
 
-    The data of framed tables, given by schema and name, are left out by their exact names. Raises
-    PrecheckRefused for a name that has no form in the encoding.
+    The data of framed tables, given by schema and name, are left out by their exact names, and so
+    are whole schemas. Raises PrecheckRefused for a name that has no form in the encoding.
     """
-    left_out = (f"--exclude-table-data={quote_qualified(*names)}" for names in framed)
+    rows = (f"--exclude-table-data={quote_qualified(*names)}" for names in framed)
     return (
         *_OPTIONS,
         f"--snapshot={snapshot}",
         # A queued ACCESS EXCLUSIVE lock would hold pg_dump up, and nobody would see it.
         *((f"--lock-wait-timeout={round(lock_timeout_s * 1000)}",) if lock_timeout_s > 0 else ()),
-        # pg_dump takes its arguments to be in the database's encoding, whatever the locale's is.
-        *(os.fsdecode(encode(option, encoding)) for option in left_out),
+        *(encoded(option, encoding) for option in rows),
+        *schema_options(schemas_left_out, encoding),
     )
+
+
+def schema_options(left_out: Sequence[str], encoding: str) -> tuple[str, ...]:
+    """Return the options by which pg_dump leaves out whole schemas of a database of `encoding`."""
+    return tuple(
+        encoded(f"--exclude-schema={quote_identifier(name)}", encoding) for name in left_out
+    )
+
+
+def encoded(option: str, encoding: str) -> str:
+    """Return an option as pg_dump takes it: in the database's encoding, whatever the locale's is.
+
+    Raises PrecheckRefused for a name that has no form in the encoding.
+    """
+    return os.fsdecode(encode(option, encoding))
 
 
 def refuse_rows_of(base: BaseArchive, framed: Collection[int]) -> None:

@@ -31,6 +31,7 @@ from alexandria_backup.copying.worker import WorkerSetup
 from alexandria_backup.copying.worker_pools import process_workers, thread_workers
 from alexandria_backup.errors import ClientToolFailed, ConnectionLost, StatementFailed
 from alexandria_backup.events import Emit, Event
+from alexandria_backup.postgres.aside import marked_schemas
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
@@ -84,6 +85,8 @@ class CopyRequest:
     look_beside: Look | None = None
     emit: Emit
     framing: Framing = USUAL
+    #: Copy what runs have put aside in the database, too.
+    with_aside: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +133,7 @@ class _Coordinator:
         self._cluster_digest = self._digest(
             {**self._cluster, "system_identifier": server_facts(leader).system_identifier}
         )
+        self._left_out = () if request.with_aside else marked_schemas(leader)
         self._reading = True
         #: Those of which anything was read.
         self.tables_read: list[Framable] = []
@@ -229,6 +233,7 @@ class _Coordinator:
                 framed=[(t.plan.table.schema, t.plan.table.name) for t in tables],
                 encoding=self._cluster["server_encoding"],
                 lock_timeout_s=self._request.timeouts.lock,
+                schemas_left_out=self._left_out,
             ),
             shelf=self._request.open_shelf(),
             watch=self._request.watch,

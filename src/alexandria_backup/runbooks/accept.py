@@ -22,8 +22,11 @@ NAME = "accept"
 class SafetyTaker(Protocol):
     """Takes a snapshot of kind `safety`; raises what `snapshot create` raises."""
 
-    def __call__(self, database: str, note: str) -> str:
-        """Snapshot `database` and return the snapshot's id."""
+    def __call__(self, database: str, note: str, *, with_aside: bool = False) -> str:
+        """Snapshot `database` and return the snapshot's id.
+
+        With what runs have put aside there, or, as usually, without.
+        """
         ...
 
 
@@ -36,6 +39,10 @@ class AcceptState(RunState):
     #: Take no snapshot of it.
     discard: bool = False
     kept: DatabaseRef | None = None
+    #: What was kept is in the live database itself.
+    in_place: bool = False
+    #: What was put aside there, as `schema name`.
+    aside: tuple[str, ...] = ()
     bytes: int = 0
     #: Replication slots that are dropped with it.
     slots: tuple[str, ...] = ()
@@ -53,7 +60,7 @@ class AcceptParts:
 
 
 def accept_runbook(parts: AcceptParts) -> Runbook[AcceptState]:
-    """Return the steps of an accept, in order; from the drop on there is no way back."""
+    """Return the steps that drop a kept database; from the drop on there is no way back."""
     drop = Drop(parts=parts)
     return Runbook(
         name=NAME,
@@ -78,11 +85,7 @@ class FindKept(ReadingStep):
 
     def do(self, state: AcceptState) -> Done[AcceptState]:
         """Find it; refuse where it could be neither snapshotted nor is to be discarded."""
-        if self.parts.safety is None and not state.discard:
-            raise PrecheckRefused(
-                "no repository is set, so no snapshot of the kept database can be taken",
-                hint=f"set `repository`, or: alexandria run accept {state.of_run} --discard",
-            )
+        refuse_without_snapshot(self.parts, state)
         with self.parts.servers.maintenance() as maintenance:
             kept = find_kept(maintenance, target=state.target, run=state.of_run)
             facts = database_facts(maintenance, kept.name)
@@ -196,3 +199,12 @@ class Drop:
                             f"`{subscription.slot}` stays on the publisher and keeps WAL there"
                         )
                     )
+
+
+def refuse_without_snapshot(parts: AcceptParts, state: AcceptState) -> None:
+    """Raise PrecheckRefused where what is dropped could not be snapshotted first, as is asked."""
+    if parts.safety is None and not state.discard:
+        raise PrecheckRefused(
+            "no repository is set, so no snapshot of what is kept can be taken",
+            hint=f"set `repository`, or: alexandria run accept {state.of_run} --discard",
+        )

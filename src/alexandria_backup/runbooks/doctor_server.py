@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
+from alexandria_backup.errors import PrecheckRefused
 from alexandria_backup.postgres.catalog import unreadable_tables
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
-from alexandria_backup.postgres.server import ServerFacts, role_facts, server_facts
-from alexandria_backup.runbooks import prechecks, prechecks_space, rights
+from alexandria_backup.postgres.server import RoleFacts, ServerFacts, role_facts, server_facts
+from alexandria_backup.runbooks import in_place_check, prechecks, prechecks_space, rights
 from alexandria_backup.runbooks.doctor_finding import Finding, Status, ok
 from alexandria_backup.runbooks.servers import Servers
 
@@ -87,10 +88,36 @@ def restore_rights(servers: Servers) -> Iterator[Finding]:
     """Ask for what a restore needs of its role; raises what it would be refused with."""
     with servers.maintenance() as maintenance:
         role = role_facts(maintenance)
+        if not role.create_database:
+            yield from _restore_in_place(servers, role)
+            return
         rights.refuse_missing_rights(role, maintenance, servers.database)
         rights.refuse_foreign_sessions(maintenance, servers.database)
         prechecks.refuse_prepared_transactions(maintenance, servers.database)
     yield ok("restore rights", f"role `{role.name}` may create, rename and end sessions")
+
+
+def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Finding]:
+    """Ask for what a restore in place needs of the role and of the live database."""
+    status = Status.WARNING
+    possible = "`restore --in-place` is possible, with downtime for the whole load"
+    with servers.session(servers.database, "doctor") as session:
+        facts = database_facts(session, servers.database)
+        try:
+            in_place_check.refuse_without_rights(session, role, facts)
+            in_place_check.refuse_what_stays(session, in_place_check.staying(session, None))
+            # The safety snapshot is required then.
+            prechecks.refuse_unreadable(session, servers.database)
+        except PrecheckRefused as error:
+            status = Status.FAILED
+            possible = f"`restore --in-place` is not possible: {error.message}"
+    yield Finding(
+        name="restore rights",
+        status=status,
+        message=f"role `{role.name}` may not create databases; {possible}",
+        hint=f"psql -c 'alter role \"{role.name}\" createdb'   "
+        "# or set `[database] admin_dsn_file`",
+    )
 
 
 def server_space(given_free: int | None, servers: Servers, seen: ServerFacts) -> Iterator[Finding]:

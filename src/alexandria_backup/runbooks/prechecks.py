@@ -79,7 +79,11 @@ def for_restore(
     refuse_standby(server)
     refuse_name(target)
     swaps = request.to_database is None
-    rights.refuse_missing_rights(role, maintenance, state.target, renames=swaps)
+    if not request.in_place:
+        otherwise = ", or add `--in-place`: down for the whole load" if swaps else ""
+        rights.refuse_missing_rights(
+            role, maintenance, state.target, renames=swaps, otherwise=otherwise
+        )
     if request.to_database is not None:
         refuse_existing(maintenance, request.to_database)
     else:

@@ -25,6 +25,7 @@ from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.marker_rows import SCHEMA, create_markers, has_markers
+from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.layout import new_snapshot_id
 from alexandria_backup.repository.manifest import Manifest
@@ -98,6 +99,7 @@ class CheckSource(ReadingStep):
         with self.parts.servers.session(state.database, "snapshot") as session:
             server = server_facts(session)
             self.parts.tools(server.major)
+            refuse_other_holder(session, state.run)
             prechecks.refuse_nameless(session, state.database)
             prechecks.refuse_unreadable(session, state.database)
             facts = database_facts(session, state.database)
@@ -205,6 +207,7 @@ class CopyOut:
                 else lambda session, readers: self._look_beside(session, harvest, readers),
                 emit=parts.emit,
                 framing=parts.framing,
+                with_aside=state.with_aside,
             )
         )
         roles = self._roles(tools, open_shelf, harvest)

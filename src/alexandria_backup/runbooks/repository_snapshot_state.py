@@ -16,6 +16,8 @@ class RepositorySnapshotState(RunState):
     note: str | None = None
     #: Read everything, and store it anew.
     full: bool = False
+    #: With what runs have put aside in the database.
+    with_aside: bool = False
     #: The repository's place.
     store: str
     #: Whether the schema of markers may be made; None to leave things as they are.

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from alexandria_backup.errors import AuditBroken, ExitCode, UsageError
+from alexandria_backup.errors import AuditBroken, ExitCode, PrecheckRefused, UsageError
 from alexandria_backup.events import Warned
+from alexandria_backup.postgres.aside import extensions
+from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import server_facts
-from alexandria_backup.runbooks import prechecks, rights
+from alexandria_backup.runbooks import in_place_check, prechecks, rights
+from alexandria_backup.runbooks.restore_load import read_entries
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep
@@ -50,6 +53,10 @@ class Check(ReadingStep):
             )
             missing = rights.missing_roles(maintenance, source, state.facts)
             self.parts.tools(max(server_facts(maintenance).major, source.pg_restore))
+        if state.works_in_place:
+            state = self._in_place(state)
+        elif request.to_database is None:
+            self._refuse_other_in_place(state)
         for warning in warnings:
             self.parts.emit(Warned(message=warning))
         if request.to_database is None:
@@ -68,3 +75,29 @@ class Check(ReadingStep):
             ),
             "nothing forbids it",
         )
+
+    def _in_place(self, state: RestoreState) -> RestoreState:
+        """Check what a restore into the live database needs, and note what it will make there."""
+        if self.parts.safety is None:
+            raise PrecheckRefused(
+                "a restore in place needs a safety snapshot, and no repository is set",
+                hint="set `repository`",
+            )
+        entries = read_entries(self.parts, state)
+        with self.parts.servers.session(state.target, "check") as session:
+            in_place_check.refuse_unfit(session, state, state.known_source, entries)
+            there = extensions(session)
+        return state.model_copy(
+            update={
+                "brought": in_place_check.brought(entries),
+                "extensions_before": tuple(sorted(there)),
+            }
+        )
+
+    def _refuse_other_in_place(self, state: RestoreState) -> None:
+        servers = self.parts.servers
+        with servers.maintenance() as maintenance:
+            open_to_us = servers.accepts_connections(maintenance, state.target)
+        if open_to_us:
+            with servers.session(state.target, "check") as session:
+                refuse_other_holder(session, state.run)

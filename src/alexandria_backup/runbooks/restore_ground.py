@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alexandria_backup.archive.inventory import creates_public_schema
+from alexandria_backup.archive.missing import There, missing
 from alexandria_backup.archive.toc import TocEntry
+from alexandria_backup.postgres.aside import extensions, members, schemas
 from alexandria_backup.postgres.connect import Session
+from alexandria_backup.postgres.restoring import lock_holder
 from alexandria_backup.postgres.shadow import read_marker
+from alexandria_backup.runbooks.in_place import PutAside
 from alexandria_backup.runbooks.restore_bound import loaded_beside, make_room_for_bound
 from alexandria_backup.runbooks.restore_shadow import CreateShadow
 from alexandria_backup.runbooks.restore_state import RestoreState
@@ -71,3 +75,43 @@ class Beside:
             session.execute("DROP SCHEMA IF EXISTS public")
         make_room_for_bound(session, entries)
         return beside
+
+
+@dataclass(frozen=True, kw_only=True)
+class InPlace:
+    """The live database, whose contents are put aside."""
+
+    put_aside: PutAside
+
+    def is_ours(self, state: RestoreState) -> bool:
+        """The lock tells."""
+        with self.put_aside.parts.servers.session(state.target, "load") as session:
+            holder = lock_holder(session)
+        return holder is not None and holder.run == state.run
+
+    def prepare(self, state: RestoreState) -> RestoreState:
+        """Put aside what is there."""
+        return self.put_aside.do(state).state
+
+    def clear(self, state: RestoreState) -> RestoreState:
+        """Drop what was loaded; what was put aside stays there."""
+        self.put_aside.clear(state)
+        return state
+
+    def missing(
+        self, session: Session, entries: Sequence[TocEntry], *, goes_on: bool
+    ) -> tuple[TocEntry, ...]:
+        """Return all but what has stayed, extensions above all."""
+        found = {schema.name: schema for schema in schemas(session)}
+        public = found.get("public")
+        if creates_public_schema(entries) and not goes_on and public and not public.extensions:
+            session.execute("DROP SCHEMA public")
+            del found["public"]
+        there = There(
+            # What a load that goes on has created itself is not what was there.
+            schemas=() if goes_on else found.keys(),
+            foreign_schemas={name for name, schema in found.items() if not schema.ours},
+            extensions=extensions(session).keys(),
+            members=members(session),
+        )
+        return missing(entries, there)

@@ -50,7 +50,7 @@ class SafetySnapshot:
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
-        """Take it; a failure is a warning, since the swap keeps the database."""
+        """Take it; a failure is a warning where the swap keeps the database; in place it raises."""
         if state.live is None:
             return Done(state, "there is no live database")
         if state.safety is not None:
@@ -60,6 +60,8 @@ class SafetySnapshot:
         try:
             taken = self.parts.safety(state.target, f"before {state.run}")
         except _NO_SNAPSHOT as error:
+            if state.works_in_place:
+                raise
             return self._without(state, error.message)
         return Done(state.model_copy(update={"safety": taken}), f"`{taken}`")
 

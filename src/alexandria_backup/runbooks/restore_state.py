@@ -26,6 +26,8 @@ class RestoreChoices(_Value):
     to_database: str | None = None
     #: Only these tables, as `schema.table` or `table`; all of them where none is named.
     tables: tuple[str, ...] = ()
+    #: Load into the live database itself, whose contents are put aside.
+    in_place: bool = False
     #: Stop the application before the load rather than before the swap, as on paper.
     stop_first: bool = False
     #: Give everything to the role that restores, and restore no privileges.
@@ -168,10 +170,21 @@ class RestoreState(SwitchState):
     grown: Grown | None = None
     #: Roles that are created, without login and password.
     roles_to_create: tuple[str, ...] = ()
+    #: Names of schemas and the like that a restore in place makes: no others are removed by it.
+    brought: tuple[str, ...] = ()
+    #: Extensions of the live database before a restore in place.
+    extensions_before: tuple[str, ...] = ()
+
+    @property
+    def works_in_place(self) -> bool:
+        """Whether the contents of the live database itself are exchanged."""
+        return self.request.in_place
 
     @property
     def shadow(self) -> str:
         """The name of the database that is built: the one asked for, or one beside the target."""
+        if self.request.in_place:
+            return self.target
         return self.request.to_database or shadow_name(self.target)
 
     @property

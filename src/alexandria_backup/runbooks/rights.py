@@ -16,9 +16,17 @@ _CLOSED_PUBLIC = 15
 
 
 def refuse_missing_rights(
-    role: RoleFacts, maintenance: Session, target: str, *, renames: bool = True
+    role: RoleFacts,
+    maintenance: Session,
+    target: str,
+    *,
+    renames: bool = True,
+    otherwise: str = "",
 ) -> None:
-    """The role must create a database, and own the live one where it `renames` that."""
+    """The role must create a database, and own the live one where it `renames` that.
+
+    `otherwise` is what can be done besides where it may create none, for the hint.
+    """
     if role.superuser:
         return
     if not role.create_database:
@@ -26,7 +34,7 @@ def refuse_missing_rights(
             f"role `{role.name}` may not create databases, so nothing can be restored beside "
             f"`{target}`",
             hint=f"psql -c 'alter role \"{role.name}\" createdb'   "
-            "# or set `[database] admin_dsn_file`",
+            f"# or set `[database] admin_dsn_file`{otherwise}",
         )
     facts = database_facts(maintenance, target) if renames else None
     if facts is not None and facts.owner not in {role.name, *role.member_of}:

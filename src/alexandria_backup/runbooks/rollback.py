@@ -46,6 +46,13 @@ class RollbackState(SwitchState):
     #: What the database that goes knows of histories of the audit chain.
     histories: tuple[Incarnation, ...] = ()
     given_up: tuple[GivenUp, ...] = ()
+    #: What was kept is in the database itself.
+    in_place: bool = False
+
+    @property
+    def works_in_place(self) -> bool:
+        """Whether the contents of the live database itself are exchanged."""
+        return self.in_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +70,7 @@ class RollbackParts:
 
 
 def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
-    """Return the steps of a rollback, in order."""
+    """Return the steps of a rollback to a database that was kept, in order."""
     swap: Swap[RollbackState] = Swap(
         servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit
     )
@@ -139,15 +146,11 @@ class FindKept(ReadingStep):
                 "server": server.system_identifier,
                 "warnings": (*state.warnings, *warnings),
                 "given_up": given_up,
-                "histories": self._histories(state.target),
+                "histories": known_histories(self.parts.servers, state.target),
                 "license": license_before(self.parts.application),
             }
         )
         return Done(found, f"`{kept.name}`, kept by {kept.marker.run}")
-
-    def _histories(self, target: str) -> tuple[Incarnation, ...]:
-        with self.parts.servers.session(target, "find") as session:
-            return tuple(histories(session).incarnations)
 
     def _compare(self, maintenance: Session, kept: str, target: str) -> tuple[GivenUp, ...]:
         if not self.parts.compare:
@@ -227,3 +230,9 @@ class CheckSwitch(ReadingStep):
             rights.refuse_foreign_sessions(maintenance, state.target)
         warn_of_the_platform(self.parts.application, self.parts.emit)
         return Done(state, "nothing forbids it")
+
+
+def known_histories(servers: Servers, target: str) -> tuple[Incarnation, ...]:
+    """Return what a database knows of histories of the audit chain."""
+    with servers.session(target, "find") as session:
+        return tuple(histories(session).incarnations)

@@ -11,11 +11,14 @@ from itertools import count
 from typing import ClassVar
 
 from alexandria_backup.copying.archive_source import StoredFile
+from alexandria_backup.copying.base_archive import schema_options
 from alexandria_backup.copying.dump_archive import dump_archive
 from alexandria_backup.errors import ObjectExists, SnapshotDamaged, SpaceMissing
 from alexandria_backup.events import Emit, Warned
+from alexandria_backup.postgres.aside import marked_schemas
 from alexandria_backup.postgres.catalog import tables
 from alexandria_backup.postgres.client_tools import ClientTools
+from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.file_snapshots import FileSnapshots, archive_name, manifest_name
 from alexandria_backup.repository.manifest import encode
@@ -39,6 +42,8 @@ class SnapshotState(RunState):
     application: str
     kind: SnapshotKind
     note: str | None = None
+    #: With what runs have put aside in the database.
+    with_aside: bool = False
     #: The folder or URL prefix that the archive goes to.
     store: str
     #: The archive's name in the store; chosen from the server's clock where none was given.
@@ -109,6 +114,7 @@ class CheckSource(ReadingStep):
         with self.parts.servers.session(state.database, "snapshot") as session:
             server = server_facts(session)
             self.parts.tools(server.major)
+            refuse_other_holder(session, state.run)
             prechecks.refuse_nameless(session, state.database)
             prechecks.refuse_unreadable(session, state.database)
             raw = sum(table.total_bytes for table in tables(session) if table.kind == "r")
@@ -173,12 +179,18 @@ class Dump:
         servers, store = self.parts.servers, self.parts.snapshots.store
         with servers.session(state.database, "snapshot") as session:
             major = server_facts(session).major
+            left_out = () if state.with_aside else marked_schemas(session)
+            encoding = str(session.value("SHOW server_encoding"))
         stored = dump_archive(
             tools=self.parts.tools(major),
             dsn=servers.privileged.with_database(state.database),
             store=store,
             name=_name(state),
-            options=(*self.parts.options, *_lock_wait(servers)),
+            options=(
+                *self.parts.options,
+                *_lock_wait(servers),
+                *schema_options(left_out, encoding),
+            ),
             expected_bytes=state.expected_bytes,
             emit=self.parts.emit,
         )

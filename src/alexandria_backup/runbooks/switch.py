@@ -48,6 +48,19 @@ class SwitchState(StoppingState):
     subscriptions: tuple[str, ...] = ()
     #: The licence before the switch, to compare with afterwards.
     license: LicenseReport | None = None
+    #: What was put aside in the database itself, as `schema name`: nothing where databases are
+    #: exchanged.
+    aside: tuple[str, ...] = ()
+
+    @property
+    def works_in_place(self) -> bool:
+        """Whether the contents of one database are exchanged, and not two databases."""
+        return False
+
+    @property
+    def suffix(self) -> str:
+        """What the names end with that this run gives."""
+        return self.run.rpartition("-")[2]
 
 
 def refuse_other_server(servers: Servers, state: SwitchState) -> None:

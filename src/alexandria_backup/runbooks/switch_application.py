@@ -15,6 +15,7 @@ from alexandria_backup.platforms.integrity_log import integrity_warnings
 from alexandria_backup.platforms.license import LicenseReport
 from alexandria_backup.platforms.platform import Platform, StopRecord
 from alexandria_backup.platforms.readiness import ReadinessProbe
+from alexandria_backup.postgres.aside import kept_aside
 from alexandria_backup.postgres.swap import who_is
 from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.servers import Servers
@@ -188,11 +189,15 @@ class StartApplication(StartAgain[S]):
         """A rollback may have come between: this run's database is then not the live one."""
         if state.incoming is None:
             return
-        with self.servers.maintenance() as maintenance:
-            found = who_is(maintenance, state.target)
-        if found != state.incoming.oid:
+        if state.works_in_place:
+            with self.servers.session(state.target, "start") as session:
+                superseded = not kept_aside(session, state.run)
+        else:
+            with self.servers.maintenance() as maintenance:
+                superseded = who_is(maintenance, state.target) != state.incoming.oid
+        if superseded:
             raise RestoreStopped(
-                f"`{state.target}` is not the database that this run has brought in any more",
+                f"`{state.target}` is not what this run has brought in any more",
                 hint=f"alexandria run abort {state.run}",
             )
 

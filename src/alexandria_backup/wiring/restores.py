@@ -9,10 +9,13 @@ from alexandria_backup.runbooks import accept as accepting
 from alexandria_backup.runbooks import restore as restoring
 from alexandria_backup.runbooks import rollback as rolling_back
 from alexandria_backup.runbooks.accept import SafetyTaker
+from alexandria_backup.runbooks.accept_in_place import accept_in_place_runbook
+from alexandria_backup.runbooks.kept import is_kept_in_place
 from alexandria_backup.runbooks.procedure import Procedure, refuse_unfinished
 from alexandria_backup.runbooks.recording import record_restore
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreChoices, RestoreRequest, RestoreState
+from alexandria_backup.runbooks.rollback_in_place import rollback_in_place_runbook
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.switch import SwitchState, refuse_other_server
 from alexandria_backup.runbooks.transition import Transition, read_state
@@ -35,10 +38,8 @@ class Restores:
         """How each runbook of this family is built from its journal."""
         return {
             restoring.NAME: self._stopped_restore,
-            rolling_back.NAME: lambda _: Rebuilt(
-                runbook=self._rollback_runbook(compare=True), guard=self._same_server
-            ),
-            accepting.NAME: lambda _: Rebuilt(runbook=self._accept_runbook()),
+            rolling_back.NAME: self._stopped_rollback,
+            accepting.NAME: self._stopped_accept,
         }
 
     def restore(
@@ -74,22 +75,28 @@ class Restores:
 
     def rollback(self, of_run: str | None, *, plan: bool) -> Procedure[rolling_back.RollbackState]:
         """Return the swap back to what a run has kept."""
+        target = self.rooms.servers.database
+        in_place = is_kept_in_place(self.rooms.servers, target=target, run=of_run)
         state = rolling_back.RollbackState(
-            run=new_run(rolling_back.NAME), target=self.rooms.servers.database, of_run=of_run
+            run=new_run(rolling_back.NAME), target=target, of_run=of_run, in_place=in_place
         )
-        runbook = self._rollback_runbook(compare=not plan)
+        runbook = self._rollback_runbook(compare=not plan, in_place=in_place)
         return begin(self.rooms, runbook, state, lock=self.rooms.database_lock)
 
     def accept(self, of_run: str, *, discard: bool) -> Procedure[accepting.AcceptState]:
         """Return the dropping of what a run has kept."""
         refuse_unfinished(of_run, self.rooms.journal_stores, self.rooms.emit)
+        target = self.rooms.servers.database
+        in_place = is_kept_in_place(self.rooms.servers, target=target, run=of_run)
         state = accepting.AcceptState(
             run=new_run(accepting.NAME),
-            target=self.rooms.servers.database,
+            target=target,
             of_run=of_run,
             discard=discard,
+            in_place=in_place,
         )
-        return begin(self.rooms, self._accept_runbook(), state, lock=self.rooms.database_lock)
+        runbook = self._accept_runbook(in_place=in_place)
+        return begin(self.rooms, runbook, state, lock=self.rooms.database_lock)
 
     def _restore_runbook(self, request: RestoreRequest) -> Runbook[RestoreState]:
         settings = self.rooms.settings
@@ -112,26 +119,29 @@ class Restores:
             beside=request.to_database is not None,
             stop_first=request.stop_first,
             create_roles=request.create_roles,
+            in_place=request.in_place,
         )
 
-    def _rollback_runbook(self, *, compare: bool) -> Runbook[rolling_back.RollbackState]:
-        return rolling_back.rollback_runbook(
-            rolling_back.RollbackParts(
-                servers=self.rooms.servers,
-                application=self.rooms.application,
-                checks=self.rooms.checks,
-                fence_patience_s=self.rooms.settings.database.fence_timeout_s,
-                compare=compare,
-                emit=self.rooms.emit,
-            )
+    def _rollback_runbook(
+        self, *, compare: bool, in_place: bool
+    ) -> Runbook[rolling_back.RollbackState]:
+        parts = rolling_back.RollbackParts(
+            servers=self.rooms.servers,
+            application=self.rooms.application,
+            checks=self.rooms.checks,
+            fence_patience_s=self.rooms.settings.database.fence_timeout_s,
+            compare=compare,
+            emit=self.rooms.emit,
         )
+        if in_place:
+            return rollback_in_place_runbook(parts)
+        return rolling_back.rollback_runbook(parts)
 
-    def _accept_runbook(self) -> Runbook[accepting.AcceptState]:
-        return accepting.accept_runbook(
-            accepting.AcceptParts(
-                servers=self.rooms.servers, safety=self._safety, emit=self.rooms.emit
-            )
+    def _accept_runbook(self, *, in_place: bool) -> Runbook[accepting.AcceptState]:
+        parts = accepting.AcceptParts(
+            servers=self.rooms.servers, safety=self._safety, emit=self.rooms.emit
         )
+        return accept_in_place_runbook(parts) if in_place else accepting.accept_runbook(parts)
 
     @property
     def _safety(self) -> SafetyTaker | None:
@@ -140,6 +150,15 @@ class Restores:
     def _stopped_restore(self, last: Transition) -> Rebuilt[RestoreState]:
         runbook = self._restore_runbook(read_state(RestoreState, last).request)
         return Rebuilt(runbook=runbook, guard=self._same_server)
+
+    def _stopped_rollback(self, last: Transition) -> Rebuilt[rolling_back.RollbackState]:
+        in_place = read_state(rolling_back.RollbackState, last).in_place
+        runbook = self._rollback_runbook(compare=True, in_place=in_place)
+        return Rebuilt(runbook=runbook, guard=self._same_server)
+
+    def _stopped_accept(self, last: Transition) -> Rebuilt[accepting.AcceptState]:
+        in_place = read_state(accepting.AcceptState, last).in_place
+        return Rebuilt(runbook=self._accept_runbook(in_place=in_place))
 
     def _same_server(self, state: SwitchState) -> None:
         refuse_other_server(self.rooms.servers, state)
@@ -157,6 +176,11 @@ def _refuse_name(name: str) -> None:
 
 
 def _refuse_contradictions(choices: RestoreChoices) -> None:
+    if choices.in_place and choices.to_database is not None:
+        raise UsageError(
+            "`--in-place` loads into the live database, and `--to-database` into another one",
+            hint="leave one of them out",
+        )
     if choices.to_database is not None:
         _refuse_name(choices.to_database)
     if choices.tables and choices.to_database is None:

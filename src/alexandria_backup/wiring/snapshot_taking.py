@@ -52,6 +52,7 @@ class SnapshotTaking:
         own_schema: bool | None = None,
         database: str | None = None,
         journalled: bool = True,
+        with_aside: bool = False,
     ) -> Procedure[Any]:
         """Return the taking of a snapshot into `file`, or into the repository.
 
@@ -68,6 +69,7 @@ class SnapshotTaking:
                 kind=kind,
                 note=note,
                 full=full,
+                with_aside=with_aside,
                 own_schema=setting if own_schema is None else own_schema,
                 store=repository.store.url,
             )
@@ -84,15 +86,21 @@ class SnapshotTaking:
             application=self.rooms.settings.application.name,
             kind=kind,
             note=note,
+            with_aside=with_aside,
             store=self.places.files(location).store.url,
             archive=archive,
         )
         return begin(self.rooms, self._runbook(location), state, journalled=journalled)
 
-    def take_safety(self, database: str, note: str) -> str:
+    def take_safety(self, database: str, note: str, *, with_aside: bool = False) -> str:
         """Take a safety snapshot as part of another run, whose journal tells of it."""
         procedure = self.create(
-            file=None, kind=SnapshotKind.SAFETY, note=note, database=database, journalled=False
+            file=None,
+            kind=SnapshotKind.SAFETY,
+            note=note,
+            database=database,
+            journalled=False,
+            with_aside=with_aside,
         )
         return str(procedure.run(lambda _: None).state.snapshot)
 
