@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ from fake_kubernetes_api_support import Served, serving
 from fake_kubernetes_support import FakeCluster
 from psycopg import sql
 from site_support import Site, make_site, new_role
+from temporary_base import temporary_base
 from tls_support import self_signed
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
@@ -47,6 +49,12 @@ SERVER_SETTINGS = {
     "max_prepared_transactions": "10",
 }
 
+# How long a machine takes, which others may be using, says nothing of what is tested.
+hypothesis.settings.register_profile(
+    "any-speed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any-speed")
+
 _base = pytest.StashKey[Path]()
 
 
@@ -56,9 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.startswith(_FOREIGN):
             del os.environ[name]
-    # Short for the sake of sockets, and open like `/tmp` itself for the server's user.
-    base = Path(tempfile.mkdtemp(prefix="alx-", dir="/tmp"))
-    base.chmod(0o1777)
+    base = temporary_base()
     config.stash[_base] = base
     os.environ["TMPDIR"] = tempfile.tempdir = str(base)
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 from bundle_support import packed, read, sealed, sound
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexandria_backup.bundle.entry import parse
@@ -24,7 +24,7 @@ def answers(data: bytes) -> None:
         list(found.manifest.entries())
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(
     data=st.binary(max_size=4096),
     start=st.sampled_from([b"", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd"]),
@@ -34,14 +34,14 @@ def test_noise_is_answered(data: bytes, start: bytes) -> None:
     answers(gzip.compress(data))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(line=st.binary(max_size=300))
 def test_any_line_is_an_entry_or_refused(line: bytes) -> None:
     with pytest.raises(BundleDamaged):
         parse(line)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(end=st.binary(max_size=100))
 def test_any_end_points_somewhere_or_is_refused(end: bytes) -> None:
     with suppress(BundleDamaged):
