@@ -1,4 +1,5 @@
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -92,6 +93,18 @@ def test_a_snapshot_asks_no_cluster_and_no_application(
     unused = {"httpx", "hvac", "kr8s", "rich.progress", "alexandria_backup.bundle"}
     away = ExitCode.DATABASE_UNREACHABLE
     assert _loaded(["snapshot", "create"], {"psycopg", *unused}, away) == {"psycopg"}
+
+
+def test_a_bundle_waits_for_nothing_that_talks_to_a_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALEXANDRIA_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("ALEXANDRIA_BUNDLE__SETS", json.dumps({"config": [f"{tmp_path}/etc"]}))
+    rooms = ("audit.chain", "cluster", "copying", "postgres", "repository")
+    unused = {f"alexandria_backup.{room}" for room in rooms}
+    assert _loaded(["backup"], {"httpx", "psycopg", "asyncio", *unused}) == set()
 
 
 def test_a_list_of_runs_waits_for_no_cryptography(

@@ -266,7 +266,7 @@ def test_a_planted_link_leads_nowhere(node: Node, tmp_path: Path) -> None:
 
 def test_two_restores_at_once(node: Node) -> None:
     backed_up(node)
-    with node.wiring().bundles._lock():
+    with node.wiring().bundle_restores._lock():
         assert "another restore" in refused(node, 22)
 
 

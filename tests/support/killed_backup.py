@@ -63,7 +63,7 @@ def main() -> None:
             recipients=(), redact=False, models=False, read_back=True,
         ).run(lambda _: None)  # fmt: skip
     else:
-        wiring.bundles.restore(str(node.output), to="/", sets=None).run(lambda _: None)
+        wiring.bundle_restores.restore(str(node.output), to="/", sets=None).run(lambda _: None)
 
 
 if __name__ == "__main__":

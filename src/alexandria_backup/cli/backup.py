@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from alexandria_backup.cli.bundle_text import backup_text
-from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, invocation_of
 from alexandria_backup.cli.plan_or_run import plan_or_run
+from alexandria_backup.cli.warnings_of_run import remember_warnings
 from alexandria_backup.errors import UsageError
 from alexandria_backup.events import Note
 from alexandria_backup.sealing.blocks import Compression
@@ -68,8 +68,8 @@ def command(
     if output == "-" and not plan:
         summary = create.run(lambda _: None)
         invocation.emit(Note(message=backup_text(summary)))
-        finish(invocation, wiring, summary)
+        remember_warnings(invocation, summary)
         return
     done = plan_or_run(invocation, create, plan=plan, confirm=lambda _: None, text=backup_text)
     if done is not None:
-        finish(invocation, wiring, done)
+        remember_warnings(invocation, done)

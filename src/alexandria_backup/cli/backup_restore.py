@@ -6,9 +6,9 @@ import typer
 
 from alexandria_backup.cli.bundle_confirmation import confirm_bundle_restore
 from alexandria_backup.cli.bundle_text import restore_text
-from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import Json, Plan, Yes, invocation_of
 from alexandria_backup.cli.plan_or_run import plan_or_run
+from alexandria_backup.cli.warnings_of_run import remember_warnings
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
     """Restore a bundle: extract it beside what is there, prove it, then exchange set by set."""
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json)
-    restore = wiring.bundles.restore(bundle, to=to, sets=tuple(only) if only else None)
+    restore = wiring.bundle_restores.restore(bundle, to=to, sets=tuple(only) if only else None)
     summary = plan_or_run(
         invocation,
         restore,
@@ -36,4 +36,4 @@ def command(
         text=restore_text,
     )
     if summary is not None:
-        finish(invocation, wiring, summary)
+        remember_warnings(invocation, summary)

@@ -1,6 +1,7 @@
 """How a command that ran a runbook ends: one rule for those that start one or go on with one."""
 
 from alexandria_backup.cli.invocation import Invocation
+from alexandria_backup.cli.warnings_of_run import remember_warnings
 from alexandria_backup.runbooks.procedure import RunSummary
 from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.restore_state import RestoreState
@@ -14,9 +15,9 @@ def finish(invocation: Invocation, wiring: Wiring, summary: RunSummary[RunState]
 
     Raises AuditBroken or AuditUnverified: the work is done all the same, and must not look clean.
     """
+    remember_warnings(invocation, summary)
     if summary.outcome == "undone":
         return
-    invocation.warnings += summary.state.warnings
     state = summary.state
     if isinstance(state, SnapshotState | RepositorySnapshotState):
         wiring.audits.require(state.chain, f"`{state.snapshot}`")

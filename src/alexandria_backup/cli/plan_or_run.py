@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from alexandria_backup.cli.invocation import Invocation
-from alexandria_backup.cli.run_text import plan_text
+from alexandria_backup.cli.plan_text import plan_text
 from alexandria_backup.runbooks.procedure import Procedure, RunSummary
 from alexandria_backup.runbooks.step import Confirm, RunState
 

@@ -26,10 +26,10 @@ def command(
     """Swap back what a restore replaced, a database or files; what is in use now is kept."""
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
-    if run is not None and wiring.bundles.is_restore(run):
+    if run is not None and wiring.bundle_restores.is_restore(run):
         plan_or_run(
             invocation,
-            wiring.bundles.rollback(run),
+            wiring.bundle_restores.rollback(run),
             plan=plan,
             confirm=confirm_bundle_rollback(invocation, yes=yes),
             text=bundle_rollback_text,

@@ -26,10 +26,10 @@ def command(
     """Drop the database that a run kept, after a snapshot of it; there is no rollback then."""
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
-    if wiring.bundles.is_restore(run):
+    if wiring.bundle_restores.is_restore(run):
         plan_or_run(
             invocation,
-            wiring.bundles.accept(run),
+            wiring.bundle_restores.accept(run),
             plan=plan,
             confirm=confirm_bundle_accept(invocation, yes=yes),
             text=summary_text,

@@ -1,25 +1,16 @@
-"""Runs as text: plans, journals, and how a run ended."""
+"""Runs as text: journals, and how a run ended."""
 
 from collections.abc import Sequence
 
 from alexandria_backup.cli.amounts import amount, duration
 from alexandria_backup.cli.confirmation import left_out_lines
-from alexandria_backup.runbooks.procedure import PlannedStep, RunSummary
+from alexandria_backup.runbooks.procedure import RunSummary
 from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.rollback import RollbackState
 from alexandria_backup.runbooks.snapshot import SnapshotState
 from alexandria_backup.runbooks.step import RunState
 from alexandria_backup.runbooks.transition import Transition
-
-
-def plan_text(steps: Sequence[PlannedStep]) -> str:
-    """Return a plan: a numbered sentence per step, its equivalent commands below."""
-    lines = []
-    for number, step in enumerate(steps, start=1):
-        lines.append(f"{number:>2}. {step.step}: {step.sentence}")
-        lines += [f"      $ {command}" for command in step.commands]
-    return "\n".join(lines)
 
 
 def journal_text(transitions: Sequence[Transition]) -> str:

@@ -7,7 +7,7 @@ import typer
 from alexandria_backup.cli.amounts import duration
 from alexandria_backup.cli.instants import instant
 from alexandria_backup.cli.invocation import At, Jobs, Json, Plan, invocation_of
-from alexandria_backup.cli.run_text import plan_text
+from alexandria_backup.cli.plan_text import plan_text
 from alexandria_backup.runbooks.drill_run import Drilled
 
 

@@ -1,26 +1,19 @@
-"""Making bundles, looking at them, restoring them."""
+"""Making bundles, and looking at them."""
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from alexandria_backup.bundle.opened import OpenedBundle
 from alexandria_backup.bundle.pack import PackOptions
 from alexandria_backup.bundle.selection import Exclusions, any_of, select
 from alexandria_backup.bundle.source import (
-    BundleSource,
-    file_source,
-    object_source,
     stream_source,
 )
-from alexandria_backup.errors import SnapshotMissing, WrongKey
+from alexandria_backup.errors import SnapshotMissing
 from alexandria_backup.runbooks import backup as backing_up
-from alexandria_backup.runbooks import bundle_restore as restoring
-from alexandria_backup.runbooks import bundle_rollback as rolling_back
 from alexandria_backup.runbooks.backup_parts import BackupParts
 from alexandria_backup.runbooks.bundle_compare import (
     BundleDescription,
@@ -31,48 +24,37 @@ from alexandria_backup.runbooks.bundle_compare import (
     describe_bundle,
     verify_bundle,
 )
-from alexandria_backup.runbooks.bundle_lock import only_restore
-from alexandria_backup.runbooks.bundle_restore_parts import BundleRestoreParts
 from alexandria_backup.runbooks.bundle_state import (
     BackupState,
-    BundleAcceptState,
-    BundleRestoreRequest,
-    BundleRestoreState,
-    BundleRollbackState,
-    SwapState,
 )
 from alexandria_backup.runbooks.doctor_bundle import BundleCheck
-from alexandria_backup.runbooks.journal import existing
-from alexandria_backup.runbooks.procedure import Procedure, refuse_unfinished
+from alexandria_backup.runbooks.procedure import Procedure
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
 from alexandria_backup.sealing.blocks import Compression
-from alexandria_backup.sealing.encryption import Identity, Recipient
-from alexandria_backup.storage.locate import split_location
+from alexandria_backup.sealing.encryption import Recipient
 from alexandria_backup.wiring.bundle_exclusions import exclusions
-from alexandria_backup.wiring.places import Places, target
+from alexandria_backup.wiring.bundle_opening import bundle_identities, open_bundle, restore_lock
 from alexandria_backup.wiring.rooms import Rooms
 from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, new_run
+from alexandria_backup.wiring.target import target
+
+if TYPE_CHECKING:
+    from alexandria_backup.wiring.places import Places
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundles:
-    """What `alexandria backup` does, and what `rollback` and `run accept` do with bundles."""
+    """What `alexandria backup` does, and its helpers that change nothing."""
 
     rooms: Rooms
-    places: Places
+    #: Asked only where a repository is set.
+    places: "Callable[[], Places]"
 
     @property
     def rebuild(self) -> Mapping[str, Rebuild]:
-        """How each runbook of this family is built from its journal."""
-        return {
-            backing_up.NAME: self._stopped_backup,
-            restoring.NAME: self._stopped_restore,
-            rolling_back.ROLLBACK: self._stopped_rollback,
-            rolling_back.ACCEPT: lambda _: Rebuilt(
-                runbook=rolling_back.bundle_accept_runbook(), lock=self._lock
-            ),
-        }
+        """How the runbook of this family is built from its journal."""
+        return {backing_up.NAME: self._stopped_backup}
 
     def create(
         self,
@@ -106,32 +88,26 @@ class Bundles:
 
     def show(self, name: str) -> BundleDescription:
         """Return what a bundle says of itself."""
-        return describe_bundle(self._opened(name), self.rooms.trusted_keys)
+        return describe_bundle(open_bundle(self.rooms, name), self.rooms.trusted_keys)
 
     def verify(self, name: str, stdin: Callable[[], BinaryIO]) -> BundleVerdict:
         """Read a bundle in full; `-` is standard input."""
         if name == "-":
-            opened = OpenedBundle(lambda: stream_source(stdin(), self._identities))
+            opened = OpenedBundle(
+                lambda: stream_source(stdin(), lambda: bundle_identities(self.rooms))
+            )
         else:
-            opened = self._opened(name)
+            opened = open_bundle(self.rooms, name)
         return verify_bundle(opened, self.rooms.trusted_keys, self.rooms.emit)
 
     def diff(self, left: str, right: str | None) -> BundleDifference:
         """Return what changed from a bundle to another, or to this machine (`live`)."""
         if right is not None and right != "live":
-            return compare_bundles(self._opened(left), self._opened(right))
-        opened = self._opened(left)
+            return compare_bundles(open_bundle(self.rooms, left), open_bundle(self.rooms, right))
+        opened = open_bundle(self.rooms, left)
         redacted = opened.manifest().head.redacted
         exclusions = self._exclusions(redact=redacted, models=self.rooms.settings.bundle.models)
         return compare_live(opened, exclusions, self.rooms.settings.bundle.staging_dir)
-
-    def restore(
-        self, name: str, *, to: str, sets: tuple[str, ...] | None
-    ) -> Procedure[BundleRestoreState]:
-        """Return the restore of a bundle to `/`, or to a folder that stands for it."""
-        request = BundleRestoreRequest(source=_absolute(name), to=_absolute(to), sets=sets)
-        state = BundleRestoreState(run=new_run(restoring.NAME), request=request)
-        return begin(self.rooms, self._restore_runbook(request), state, lock=self._lock)
 
     def check(self) -> BundleCheck | None:
         """Return what the doctor looks at; None where nothing of any set is on this machine."""
@@ -144,26 +120,6 @@ class Bundles:
             output=settings.output or ".",
             recipients=len(self.rooms.settings.encryption.recipients),
         )
-
-    def is_restore(self, run: str) -> bool:
-        """Tell whether a run has exchanged what came out of a bundle."""
-        return run.startswith((f"{restoring.NAME}-", f"{rolling_back.ROLLBACK}-"))
-
-    def rollback(self, of_run: str) -> Procedure[BundleRollbackState]:
-        """Return the way back from a restore of a bundle."""
-        done = self._finished(of_run)
-        run = new_run(rolling_back.ROLLBACK)
-        state = BundleRollbackState(
-            run=run, of_run=of_run, live=done.live, roots=rolling_back.roots_back(done, run)
-        )
-        return begin(self.rooms, self._rollback_runbook(state), state, lock=self._lock)
-
-    def accept(self, of_run: str) -> Procedure[BundleAcceptState]:
-        """Return the removal of what a restore of a bundle has kept."""
-        kept = rolling_back.kept_by(self._finished(of_run).roots)
-        state = BundleAcceptState(run=new_run(rolling_back.ACCEPT), of_run=of_run, kept=kept)
-        runbook = rolling_back.bundle_accept_runbook()
-        return begin(self.rooms, runbook, state, lock=self._lock)
 
     def _backup_runbook(
         self, state: BackupState, *, stdout: BinaryIO | None
@@ -186,44 +142,18 @@ class Bundles:
             store=None if state.store is None else self.rooms.store(state.store),
             stdout=stdout,
             recipients=tuple(Recipient.parse(text) for text in state.recipients),
-            identities=self._identities,
+            identities=lambda: bundle_identities(self.rooms),
             application=self.rooms.settings.application.name,
             snapshot=self._snapshot,
             emit=self.rooms.emit,
         )
         return backing_up.backup_runbook(parts, read_back=state.read_back)
 
-    def _restore_runbook(self, request: BundleRestoreRequest) -> Runbook[BundleRestoreState]:
-        parts = BundleRestoreParts(
-            bundle=self._opened(request.source),
-            trusted=self.rooms.trusted_keys,
-            application=lambda: self.rooms.node,
-            emit=self.rooms.emit,
-        )
-        return restoring.bundle_restore_runbook(parts, request)
-
-    def _rollback_runbook(self, state: SwapState) -> Runbook[BundleRollbackState]:
-        parts = rolling_back.BundleRollbackParts(application=self.rooms.node, emit=self.rooms.emit)
-        return rolling_back.bundle_rollback_runbook(parts, live=state.live)
-
     def _stopped_backup(self, last: Transition) -> Rebuilt[BackupState]:
         state = read_state(BackupState, last)
-        return Rebuilt(runbook=self._backup_runbook(state, stdout=None), lock=self._lock)
-
-    def _stopped_restore(self, last: Transition) -> Rebuilt[BundleRestoreState]:
-        request = read_state(BundleRestoreState, last).request
-        return Rebuilt(runbook=self._restore_runbook(request), lock=self._lock)
-
-    def _stopped_rollback(self, last: Transition) -> Rebuilt[BundleRollbackState]:
-        state = read_state(BundleRollbackState, last)
-        return Rebuilt(runbook=self._rollback_runbook(state), lock=self._lock)
-
-    def _finished(self, run: str) -> SwapState:
-        """Return what a run that is over has exchanged."""
-        refuse_unfinished(run, self.rooms.journal_stores, self.rooms.emit)
-        last = existing(run, self.rooms.journal_stores, self.rooms.emit).last
-        kind = BundleRestoreState if last.runbook == restoring.NAME else BundleRollbackState
-        return read_state(kind, last)
+        return Rebuilt(
+            runbook=self._backup_runbook(state, stdout=None), lock=lambda: restore_lock(self.rooms)
+        )
 
     def _exclusions(self, *, redact: bool, models: bool, output: str = "-") -> Exclusions:
         return exclusions(self.rooms.settings, redact=redact, models=models, output=output)
@@ -232,36 +162,13 @@ class Bundles:
         texts = given or self.rooms.settings.encryption.recipients
         return tuple(Recipient.parse(text) for text in texts)
 
-    def _identities(self) -> tuple[Identity, ...]:
-        file = self.rooms.settings.encryption.identity_file
-        if file is None:
-            raise WrongKey(
-                "the bundle is sealed, and no identity is set to open it with",
-                hint="set `encryption.identity_file`",
-            )
-        return Identity.load_all(file)
-
     def _snapshot(self) -> str | None:
         if self.rooms.settings.repository is None:
             return None
         try:
-            return self.places.latest().id
+            return self.places().latest().id
         except SnapshotMissing:
             return None
-
-    def _opened(self, name: str) -> OpenedBundle:
-        return OpenedBundle(lambda: self._source(name))
-
-    def _source(self, name: str) -> BundleSource:
-        if "://" not in name or name.startswith("file:"):
-            return file_source(Path(name).expanduser(), self._identities)
-        location, member = split_location(name)
-        return object_source(self.rooms.store(location), member, self._identities)
-
-    def _lock(self) -> AbstractContextManager[None]:
-        # Looking at what is in it makes the folder, for its owner alone.
-        next(iter(self.rooms.state.list(recursive=False)), None)
-        return only_restore(self.rooms.settings.state_dir)
 
 
 def _target(output: str | None) -> tuple[str, str]:
@@ -269,8 +176,3 @@ def _target(output: str | None) -> tuple[str, str]:
     today = f"alexandria-backup-{datetime.now(UTC):%Y-%m-%d}.tar.gz"
     store, name = target(output or ".")
     return store, name or today
-
-
-def _absolute(name: str) -> str:
-    """Make a path absolute: a journal must mean the same place from every folder."""
-    return name if "://" in name else str(Path(name).expanduser().absolute())

@@ -17,6 +17,7 @@ from alexandria_backup.runbooks.places import FilePlace, RepositoryPlace, Snapsh
 from alexandria_backup.storage.locate import split_location
 from alexandria_backup.storage.open_retrying import open_retrying
 from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.target import absolute
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Places:
             return self._located(entry)
         if "/" in name or Path(name).is_file():
             # A folder is no snapshot, and who looks for one in it can say more about it.
-            return _absolute(split_location(name.rstrip("/") or name))
+            return absolute(split_location(name.rstrip("/") or name))
         return self._located(self.snapshots().find(name))
 
     def _located(self, entry: SnapshotEntry) -> tuple[str, str]:
@@ -101,17 +102,3 @@ def _reading_shelf(repository: Repository) -> ObjectShelf:
     key = repository.digest_key
     sealing = PartSealing(recipients=(), digest_key=key) if key is not None else None
     return ObjectShelf(open_retrying(repository.store.url), sealing)
-
-
-def target(file: str) -> tuple[str, str | None]:
-    """Return store and name of `--file`; no name where it is a folder or a prefix."""
-    if file.endswith("/") or Path(file).is_dir():
-        return _absolute((file, ""))[0], None
-    return _absolute(split_location(file))
-
-
-def _absolute(location: tuple[str, str]) -> tuple[str, str]:
-    """Make a path absolute: a journal must mean the same place from every folder."""
-    store, name = location
-    is_path = "://" not in store and not store.startswith("memory:")
-    return (str(Path(store).expanduser().absolute()) if is_path else store), name

@@ -8,8 +8,9 @@ from alexandria_backup.runbooks.deep_verify import verify_deep
 from alexandria_backup.runbooks.export import Exported, ExportRequest, export_snapshot
 from alexandria_backup.runbooks.places import RepositoryPlace
 from alexandria_backup.runbooks.verify import Verdict, verify_snapshot
-from alexandria_backup.wiring.places import Places, target
+from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.rooms import Rooms
+from alexandria_backup.wiring.target import target
 
 
 @dataclass(frozen=True, kw_only=True)

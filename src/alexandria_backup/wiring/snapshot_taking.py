@@ -16,10 +16,11 @@ from alexandria_backup.runbooks.procedure import Procedure
 from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.step import Runbook
 from alexandria_backup.runbooks.transition import Transition, read_state
-from alexandria_backup.wiring.places import Places, target
+from alexandria_backup.wiring.places import Places
 from alexandria_backup.wiring.rooms import Rooms
 from alexandria_backup.wiring.runs import Rebuild, Rebuilt, begin, new_run
 from alexandria_backup.wiring.stores import shelves
+from alexandria_backup.wiring.target import target
 
 
 @dataclass(frozen=True, kw_only=True)

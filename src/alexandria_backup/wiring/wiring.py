@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from alexandria_backup.platforms.deployables.deployables import Files
     from alexandria_backup.runbooks.doctor_finding import Finding
     from alexandria_backup.wiring.audits import Audits
+    from alexandria_backup.wiring.bundle_restores import BundleRestores
     from alexandria_backup.wiring.bundles import Bundles
     from alexandria_backup.wiring.drills import Drills
     from alexandria_backup.wiring.places import Places
@@ -111,10 +112,17 @@ class Wiring:
 
     @cached_property
     def bundles(self) -> "Bundles":
-        """Making bundles, looking at them, restoring them."""
+        """Making bundles, and looking at them."""
         from alexandria_backup.wiring.bundles import Bundles
 
-        return Bundles(rooms=self.rooms, places=self.places)
+        return Bundles(rooms=self.rooms, places=lambda: self.places)
+
+    @cached_property
+    def bundle_restores(self) -> "BundleRestores":
+        """Restoring bundles."""
+        from alexandria_backup.wiring.bundle_restores import BundleRestores
+
+        return BundleRestores(rooms=self.rooms)
 
     @cached_property
     def audits(self) -> "Audits":
@@ -134,6 +142,7 @@ class Wiring:
                 **self.taking.rebuild,
                 **self.restores.rebuild,
                 **self.bundles.rebuild,
+                **self.bundle_restores.rebuild,
             },
         )
 
