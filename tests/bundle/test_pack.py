@@ -16,8 +16,8 @@ from bundle_support import extract, pack, read, streamed, tree
 
 from alexandria_backup.bundle import capture
 from alexandria_backup.bundle.entry import Entry, Kind, Problem
+from alexandria_backup.bundle.exclusions import Exclusions, inodes_of
 from alexandria_backup.bundle.reader import read_bundle
-from alexandria_backup.bundle.selection import Exclusions, inodes_of
 from alexandria_backup.errors import BundleDamaged, SpaceMissing
 from alexandria_backup.sealing.blocks import BLOCK_BYTES, Compression
 

@@ -11,11 +11,12 @@ from bundle_support import pack, read
 from alexandria_backup.bundle import small
 from alexandria_backup.bundle.attributes import entry_of
 from alexandria_backup.bundle.entry import Entry, FileLines, Kind, owned
+from alexandria_backup.bundle.exclusions import Excluder, Exclusions, inodes_of
+from alexandria_backup.bundle.found import Files, LeftOut
 from alexandria_backup.bundle.headers import FileHeaders, FileOwner, headers
 from alexandria_backup.bundle.manifest import SetContents
-from alexandria_backup.bundle.selection import Excluder, Exclusions, inodes_of
 from alexandria_backup.bundle.small import Batch, SmallFiles
-from alexandria_backup.bundle.walk import Files, LeftOut, Walk, sizes
+from alexandria_backup.bundle.walk import Walk, sizes
 
 OWNERS = [
     (0o644, 0, 0, "root", "root"),

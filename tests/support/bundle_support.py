@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from alexandria_backup.bundle.entry import Entry, Kind
+from alexandria_backup.bundle.exclusions import Exclusions
 from alexandria_backup.bundle.extract import Extractor
 from alexandria_backup.bundle.headers import ZERO_BLOCK, headers, manifest_header, padding
 from alexandria_backup.bundle.manifest import Head, ManifestWriter, SetContents, Tail
 from alexandria_backup.bundle.pack import Pack, PackOptions
 from alexandria_backup.bundle.reader import BundleRead, read_bundle
-from alexandria_backup.bundle.selection import Exclusions, select
+from alexandria_backup.bundle.selection import select
 from alexandria_backup.bundle.source import BundleSource, file_source
 from alexandria_backup.events import discard
 from alexandria_backup.sealing.blocks import BlockWriter, Compression

@@ -16,11 +16,11 @@ from typing import Final, TypeAlias
 
 from alexandria_backup.bundle.attributes import attributes_of, entry_of
 from alexandria_backup.bundle.entry import Entry, Kind, Problem
-from alexandria_backup.bundle.selection import Excluder
+from alexandria_backup.bundle.exclusions import Excluder
+from alexandria_backup.bundle.found import Found, LeftOut, unreadable
 from alexandria_backup.bundle.small import OPEN, SMALL
 from alexandria_backup.bundle.sparse import SparseDigest, extents_of
 from alexandria_backup.bundle.staging import ATTEMPTS, SQLITE_MAGIC, Staging, same
-from alexandria_backup.bundle.walk import Found, LeftOut, unreadable
 
 _CHUNK: Final = 1 << 20
 _PAUSE_S: Final = 0.02

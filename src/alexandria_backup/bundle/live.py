@@ -7,10 +7,11 @@ from pathlib import Path
 
 from alexandria_backup.bundle.capture import Capture
 from alexandria_backup.bundle.entry import Entry
+from alexandria_backup.bundle.exclusions import Excluder, Exclusions
+from alexandria_backup.bundle.found import Found, LeftOut
 from alexandria_backup.bundle.manifest import BundleManifest, SetContents
-from alexandria_backup.bundle.selection import Excluder, Exclusions
 from alexandria_backup.bundle.staging import Staging
-from alexandria_backup.bundle.walk import Found, LeftOut, Walk
+from alexandria_backup.bundle.walk import Walk
 
 
 @dataclass(frozen=True, kw_only=True)

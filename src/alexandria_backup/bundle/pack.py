@@ -7,6 +7,8 @@ from typing import Final
 
 from alexandria_backup.bundle.capture import Capture, Pieces
 from alexandria_backup.bundle.entry import Entry, shown
+from alexandria_backup.bundle.exclusions import Excluder, Exclusions
+from alexandria_backup.bundle.found import Files, Found, LeftOut
 from alexandria_backup.bundle.headers import (
     ZERO_BLOCK,
     headers,
@@ -14,10 +16,10 @@ from alexandria_backup.bundle.headers import (
     padding,
 )
 from alexandria_backup.bundle.manifest import Excluded, Head, ManifestWriter, Tail
-from alexandria_backup.bundle.selection import Excluder, Exclusions, Selected
+from alexandria_backup.bundle.selection import Selected
 from alexandria_backup.bundle.small import SmallFiles
 from alexandria_backup.bundle.staging import Staging
-from alexandria_backup.bundle.walk import Files, Found, LeftOut, Walk
+from alexandria_backup.bundle.walk import Walk
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.sealing.blocks import BlockWriter, Compression
 from alexandria_backup.sealing.signing import SigningKey

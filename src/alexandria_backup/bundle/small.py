@@ -15,10 +15,10 @@ from typing import Final
 
 from alexandria_backup.bundle.attributes import attributes_of, entry_of, group_of, user_of
 from alexandria_backup.bundle.entry import FileLines, Kind, owned
+from alexandria_backup.bundle.exclusions import Excluder
+from alexandria_backup.bundle.found import FOLDER, Files
 from alexandria_backup.bundle.headers import BLOCK, FileHeaders, FileOwner, headers
-from alexandria_backup.bundle.selection import Excluder
 from alexandria_backup.bundle.staging import SQLITE_MAGIC, same
-from alexandria_backup.bundle.walk import FOLDER, Files
 
 #: Files up to this size are read at once, and again where they have changed meanwhile.
 SMALL: Final = 1 << 20

@@ -4,55 +4,20 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from alexandria_backup.bundle.entry import shown
+from alexandria_backup.bundle.exclusions import Excluder
+from alexandria_backup.bundle.found import FOLDER, Files, Found, LeftOut, unreadable
 from alexandria_backup.bundle.manifest import SetContents
-from alexandria_backup.bundle.selection import Excluder
 
 _LEFT_OUT: Final = {
     stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device",
 }  # fmt: skip
-#: How a folder is opened, so that it is one and no link.
-FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOWHERE: Final = (0, 0)
 #: So many files are read before what was read is packed.
 _MOST_FILES: Final = 256
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """A path that goes in: a file, a folder or a symbolic link."""
-
-    #: On the machine; what is not UTF-8 is escaped as `os.fsdecode` does.
-    path: str
-    #: In the bundle.
-    member: bytes
-    status: os.stat_result
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeftOut:
-    """A path that does not."""
-
-    path: str
-    why: str
-    #: It was asked for, and could not be read: the operator must look at it.
-    problem: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Files:
-    """Files of one folder that follow each other, as its list of names says: not yet looked at."""
-
-    #: The folder on the machine, and in the bundle.
-    path: str
-    member: bytes
-    #: Device and inode of the folder: another one may lie there by now.
-    folder: tuple[int, int]
-    names: tuple[str, ...]
 
 
 class Walk:
@@ -177,11 +142,3 @@ def _sizes_of(files: Files) -> Iterator[int]:
 
 def _taken(status: os.stat_result) -> int:
     return min(status.st_size, status.st_blocks * 512)
-
-
-def unreadable(path: str, error: OSError) -> LeftOut:
-    """Return what is told of a path that could not be read."""
-    if isinstance(error, FileNotFoundError):
-        return LeftOut(path=path, why="vanished before it was read", problem=True)
-    reason = (error.strerror or "input/output error").lower()
-    return LeftOut(path=path, why=f"could not be read: {reason}", problem=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from alexandria_backup.bundle.selection import Excluder, select
+from alexandria_backup.bundle.exclusions import Excluder
+from alexandria_backup.bundle.selection import select
 from alexandria_backup.bundle.walk import Walk, sizes
 from alexandria_backup.errors import (
     AlexandriaError,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from alexandria_backup.bundle.differences import Difference, differences
+from alexandria_backup.bundle.exclusions import Exclusions
 from alexandria_backup.bundle.live import Placed, live_entries, sparse_members
 from alexandria_backup.bundle.manifest import BundleManifest, Head, Tail
 from alexandria_backup.bundle.opened import OpenedBundle
-from alexandria_backup.bundle.selection import Exclusions
 from alexandria_backup.events import Emit
 from alexandria_backup.sealing.signing import TrustedKey
 

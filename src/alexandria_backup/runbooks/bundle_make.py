@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from alexandria_backup.bundle.differences import differences
 from alexandria_backup.bundle.entry import Entry
+from alexandria_backup.bundle.exclusions import Exclusions
 from alexandria_backup.bundle.extract import Extractor, owner_here
 from alexandria_backup.bundle.live import Placed, live_entries, of_sets, sparse_members
-from alexandria_backup.bundle.selection import Exclusions
 from alexandria_backup.errors import ProofFailed, StorageError
 from alexandria_backup.events import Warned
 from alexandria_backup.runbooks.bundle_restore_parts import BundleRestoreParts, refuse_differences

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from alexandria_backup.bundle.selection import OWN_KEY, Exclusions, inodes_of
+from alexandria_backup.bundle.exclusions import OWN_KEY, Exclusions, inodes_of
 from alexandria_backup.settings.model import Settings
 
 _SECRET: Final = "declared secret"  # noqa: S105 - a reason, not a secret

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
+from alexandria_backup.bundle.exclusions import Exclusions
 from alexandria_backup.bundle.opened import OpenedBundle
 from alexandria_backup.bundle.pack import PackOptions
-from alexandria_backup.bundle.selection import Exclusions, any_of, select
+from alexandria_backup.bundle.selection import any_of, select
 from alexandria_backup.bundle.source import (
     stream_source,
 )
