@@ -16,6 +16,7 @@ from alexandria_backup.bundle.headers import ZERO_BLOCK, headers, manifest_heade
 from alexandria_backup.bundle.manifest import Head, ManifestWriter, SetContents, Tail
 from alexandria_backup.bundle.pack import Pack, PackOptions
 from alexandria_backup.bundle.reader import BundleRead, read_bundle
+from alexandria_backup.bundle.readers import Readers
 from alexandria_backup.bundle.selection import select
 from alexandria_backup.bundle.source import BundleSource, file_source
 from alexandria_backup.events import discard
@@ -38,7 +39,9 @@ def options(**changes: Any) -> PackOptions:
         "exclusions": Exclusions(patterns={}), "settle": ("*.faiss",), "staging": None,
         "compression": Compression.GZIP, "threads": 2, "key": None, "emit": discard,
     }  # fmt: skip
-    return PackOptions(**{**values, **changes})
+    values |= changes
+    values.setdefault("readers", Readers(values["exclusions"], values["threads"]))
+    return PackOptions(**values)
 
 
 def pack(sets: Mapping[str, Sequence[str | Path]], **changes: Any) -> tuple[bytes, Tail]:

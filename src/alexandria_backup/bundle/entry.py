@@ -22,6 +22,8 @@ _MODE: Final = re.compile(r"[0-7]{4}")
 #: What follows in a manifest's line what a member tells.
 _BEYOND: Final = re.compile(rb'(, "ns": [1-9][0-9]{0,8})?(, "problem": "[a-z ]+")?\}')
 _MOST_NS: Final = 1_000_000_000
+#: What stands between two entries of a manifest.
+BETWEEN: Final = ",\n"
 
 
 class Kind(StrEnum):
@@ -116,16 +118,16 @@ class FileLines:
 
     def __init__(self, folder: bytes) -> None:
         """Begin with the folder's path in the bundle; UnicodeDecodeError where it is not UTF-8."""
-        self._folder = folder.decode()
+        self._start = f'{{"path": {_quoted(folder.decode() + "/")[:-1]}'
 
-    def line(self, name: str, owner: str, size: int, sha256: str, mtime_ns: int) -> bytes:
-        """Return the line of a file; `owner` as `owned` gives it."""
+    def line(self, name: str, owner: str, size: int, sha256: str, mtime_ns: int) -> str:
+        """Return the line of a file, all of it ASCII; `owner` as `owned` gives it."""
         mtime, ns = divmod(mtime_ns, _MOST_NS)
-        beyond = f', "ns": {ns}' if ns else ""
+        beyond = f', "ns": {ns}}}' if ns else "}"
         return (
-            f'{{"path": {_quoted(f"{self._folder}/{name}")}, "type": "file", {owner}, '
-            f'"mtime": {mtime}, "size": {size}, "sha256": "{sha256}"{beyond}}}'
-        ).encode()
+            f'{self._start}{_quoted(name)[1:]}, "type": "file", {owner}, '
+            f'"mtime": {mtime}, "size": {size}, "sha256": "{sha256}"{beyond}'
+        )
 
 
 def owned(mode: int, uid: int, gid: int, user: str, group: str) -> str:

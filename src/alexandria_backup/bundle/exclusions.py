@@ -58,9 +58,11 @@ class Excluder:
         """Tell whether a pattern without a slash fits a file of this name."""
         return self._names.fits(name)
 
-    def has_inode(self, status: os.stat_result) -> bool:
+    def leaves_out(self, status: os.stat_result, content: bytes) -> bool:
         """Tell whether an open file is left out, whatever its name."""
-        return (status.st_dev, status.st_ino) in self._inodes
+        return (len(content) in self._sizes and content in self._contents) or (
+            bool(self._inodes) and (status.st_dev, status.st_ino) in self._inodes
+        )
 
     def why_content(self, content: bytes) -> str | None:
         """Return why a file of this content is left out, or None."""

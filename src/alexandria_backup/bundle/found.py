@@ -41,6 +41,11 @@ class Files:
     names: tuple[str, ...]
 
 
+def room_taken(status: os.stat_result) -> int:
+    """Return the bytes that a path takes, without holes."""
+    return min(status.st_size, status.st_blocks * 512)
+
+
 def unreadable(path: str, error: OSError) -> LeftOut:
     """Return what is told of a path that could not be read."""
     if isinstance(error, FileNotFoundError):

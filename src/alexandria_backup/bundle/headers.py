@@ -191,8 +191,10 @@ class FileHeaders:
 
     def __init__(self, folder: bytes) -> None:
         """Begin with the folder's path in the bundle."""
-        self._folder = folder
+        self._before = folder + b"/"
         self._prefix = folder if len(folder) <= _PREFIX else None
+        #: Names up to this length stand behind their folder, longer ones apart from it.
+        self._whole = _NAME - len(folder) - 1
 
     def header(self, name: bytes, owner: "FileOwner", size: int, mtime: int) -> bytes | None:
         """Return the header of a file without extended attributes; None where it takes a pax one.
@@ -200,19 +202,18 @@ class FileHeaders:
         `size` is at most that of a small file.
         """
         prefix: bytes | None = b""
-        if len(self._folder) + len(name) >= _NAME:
-            prefix = self._prefix
+        if len(name) <= self._whole:
+            name = self._before + name
         else:
-            name = b"%b/%b" % (self._folder, name)
+            prefix = self._prefix
         if prefix is None or owner.numbers is None or len(name) > _NAME:
             return None
         if not 0 <= mtime <= _MOST_SIZE:
             return None
-        before = b"%b%b%b%011o\x00%011o\x00" % (
-            name, bytes(_NAME - len(name)), owner.numbers, size, mtime,
-        )  # fmt: skip
-        after, counted = _second_half(TYPES[Kind.FILE], b"", owner.user, owner.group, prefix)
-        return b"%b%06o\x00 %b" % (before, _sum(before) + counted, after)
+        after, counted = owner.second_half(prefix)
+        before = b"%b%b%011o\0%011o\0" % (name.ljust(_NAME, b"\0"), owner.numbers, size, mtime)
+        # The sum of these bytes is the low half of Adler-32, as `_sum` says.
+        return b"%b%06o\0 %b" % (before, (adler32(before) & 0xFFFF) + counted, after)
 
 
 class FileOwner:
@@ -223,6 +224,17 @@ class FileOwner:
         fits = max(uid, gid) <= _MOST_ID and max(len(self.user), len(self.group)) < _OWNER
         #: None where something of it does not fit.
         self.numbers = b"%07o\x00%07o\x00%07o\x00" % (mode, uid, gid) if fits else None
+        self._seconds: dict[bytes, tuple[bytes, int]] = {}
+
+    def second_half(self, prefix: bytes) -> tuple[bytes, int]:
+        """Return what follows the checksum for a prefix, and its share of Adler-32's low half."""
+        found = self._seconds.get(prefix)
+        if found is None:
+            after, counted = _second_half(TYPES[Kind.FILE], b"", self.user, self.group, prefix)
+            # Of one folder at a time: there may be very many.
+            self._seconds = {prefix: (after, counted - 1)}
+            found = after, counted - 1
+        return found
 
 
 def _sum(field: bytes) -> int:

@@ -157,24 +157,24 @@ class ManifestWriter:
         self._spool = LineSpool(self._digest.update)
         self._spool.add(_HEAD + head.model_dump_json().encode() + b",")
         self._spool.add(_ENTRIES)
+        #: What was added last: no comma follows the last entry.
         self._held: bytes | None = None
+        self._held_entries = 0
 
     def add(self, entry: Entry) -> None:
         """Add an entry; they come in the order of members."""
-        self.add_lines([entry.line()])
+        self.add_lines(entry.line(), 1)
 
-    def add_lines(self, lines: Sequence[bytes]) -> None:
-        """Add entries, at least one, by their lines."""
+    def add_lines(self, lines: bytes, entries: int) -> None:
+        """Add entries, at least one, by their lines: joined with what stands between them."""
         if self._held is not None:
-            lines = [self._held, *lines]
-        self._held = lines[-1]
-        if len(lines) > 1:
-            self._spool.add_several(b",\n".join(lines[:-1]) + b",", len(lines) - 1)
+            self._spool.add_several(self._held + b",", self._held_entries)
+        self._held, self._held_entries = lines, entries
 
     def finish(self, tail: Tail, key: SigningKey | None) -> LineSpool:
         """Return the whole document."""
         if self._held is not None:
-            self._spool.add(self._held)
+            self._spool.add_several(self._held, self._held_entries)
         self._spool.add(_END)
         self._spool.add(_TAIL + tail.model_dump_json().encode() + b",")
         self._spool.settle()

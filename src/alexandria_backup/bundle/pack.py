@@ -16,8 +16,9 @@ from alexandria_backup.bundle.headers import (
     padding,
 )
 from alexandria_backup.bundle.manifest import Excluded, Head, ManifestWriter, Tail
+from alexandria_backup.bundle.readers import Readers
 from alexandria_backup.bundle.selection import Selected
-from alexandria_backup.bundle.small import SmallFiles
+from alexandria_backup.bundle.small import Batch
 from alexandria_backup.bundle.staging import Staging
 from alexandria_backup.bundle.walk import Walk
 from alexandria_backup.events import Emit, Progress
@@ -35,6 +36,8 @@ class PackOptions:
     """How a bundle is made."""
 
     exclusions: Exclusions
+    #: What reads small files; closed when the bundle is made.
+    readers: Readers
     #: Names of files that are copied until they hold still.
     settle: tuple[str, ...]
     #: Where such copies lie; None: the system's folder for temporary files.
@@ -80,34 +83,34 @@ class Pack:
             yield from self._anchor()
         finally:
             self._writer.close()
+            self._options.readers.close()
 
     def _members(self) -> Iterator[bytes]:
         excluder = Excluder(self._options.exclusions)
         with Staging(self._options.staging) as staging:
             capture = Capture(staging, excluder, self._options.settle)
-            small = SmallFiles(excluder)
             for one in self._sets:
                 for path, why in one.refused:
                     self._leave_out(LeftOut(path=path, why=why, problem=True))
                 capture.begin_set()
                 walk = Walk(one.name, one.contents, excluder)
-                for item in walk.batches():
+                for item, reads in self._options.readers.over(walk.batches()):
                     if isinstance(item, Files):
-                        yield from self._files(capture, small, walk, item)
+                        yield from self._files(capture, walk, item, reads)
                     else:
                         yield from self._item(capture, item)
                 self._twins += walk.twins
 
     def _files(
-        self, capture: Capture, small: SmallFiles, walk: Walk, files: Files
+        self, capture: Capture, walk: Walk, files: Files, reads: Iterator[Batch | str]
     ) -> Iterator[bytes]:
-        for read in small.read(files):
+        for read in reads:
             if isinstance(read, str):
                 yield from self._item(capture, walk.file(files, read))
                 continue
-            yield from self._writer.write(b"".join(read.members))
-            self._manifest.add_lines(read.lines)
-            self._count(len(read.lines), read.bytes)
+            yield from self._writer.write(read.members)
+            self._manifest.add_lines(read.lines, read.entries)
+            self._count(read.entries, read.size)
 
     def _item(self, capture: Capture, item: Found | LeftOut) -> Iterator[bytes]:
         if isinstance(item, LeftOut):

@@ -7,18 +7,18 @@ file with two names, one that does not hold still) is left to `capture.py`, path
 
 import os
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from stat import S_IMODE, S_ISREG
 from typing import Final
 
 from alexandria_backup.bundle.attributes import attributes_of, entry_of, group_of, user_of
-from alexandria_backup.bundle.entry import FileLines, Kind, owned
+from alexandria_backup.bundle.entry import BETWEEN, FileLines, Kind, owned
 from alexandria_backup.bundle.exclusions import Excluder
-from alexandria_backup.bundle.found import FOLDER, Files
+from alexandria_backup.bundle.found import FOLDER, Files, room_taken
 from alexandria_backup.bundle.headers import BLOCK, FileHeaders, FileOwner, headers
-from alexandria_backup.bundle.staging import SQLITE_MAGIC, same
+from alexandria_backup.bundle.staging import SQLITE_MAGIC
 
 #: Files up to this size are read at once, and again where they have changed meanwhile.
 SMALL: Final = 1 << 20
@@ -29,16 +29,34 @@ _BILLION: Final = 1_000_000_000
 _PADDING: Final = tuple(bytes(length) for length in range(BLOCK))
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Batch:
     """Files that were read, as they go into the bundle."""
 
-    #: Header, content and padding of each.
+    #: Header, content and padding of each, joined.
+    members: bytes
+    #: What the manifest says of each, joined as it joins them.
+    lines: bytes
+    entries: int
+    #: Bytes of their content.
+    size: int
+
+
+@dataclass(kw_only=True, slots=True)
+class _Filling:
+    """A batch while files are added."""
+
     members: list[bytes] = field(default_factory=list)
-    #: What the manifest says of each.
-    lines: list[bytes] = field(default_factory=list)
-    #: Of their content.
-    bytes: int = 0
+    lines: list[str] = field(default_factory=list)
+    size: int = 0
+
+    def batch(self) -> Batch:
+        return Batch(
+            members=b"".join(self.members),
+            lines=BETWEEN.join(self.lines).encode(),
+            entries=len(self.lines),
+            size=self.size,
+        )
 
 
 class SmallFiles:
@@ -56,16 +74,28 @@ class SmallFiles:
             yield from files.names
             return
         with closing(reader):
-            batch = Batch()
+            filling = _Filling()
             for name in files.names:
-                taken = reader.read(name, batch)
-                if batch.lines and (not taken or batch.bytes >= _BATCH):
-                    yield batch
-                    batch = Batch()
+                taken = reader.read(name, filling)
+                if filling.lines and (not taken or filling.size >= _BATCH):
+                    yield filling.batch()
+                    filling = _Filling()
                 if not taken:
                     yield name
-            if batch.lines:
-                yield batch
+            if filling.lines:
+                yield filling.batch()
+
+    def measured(self, files: Files) -> Iterator[int]:
+        """Give the bytes that files take, without holes; what cannot be looked at takes none."""
+        total = 0
+        with suppress(OSError):
+            descriptor = os.open(files.path, FOLDER)
+            try:
+                for name in files.names:
+                    total += _room_of(name, descriptor)
+            finally:
+                os.close(descriptor)
+        yield total
 
 
 class _Folder:
@@ -91,7 +121,7 @@ class _Folder:
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def read(self, name: str, batch: Batch) -> bool:
+    def read(self, name: str, filling: _Filling) -> bool:
         """Add a file to a batch; False where it is not one to be read at once."""
         try:
             raw = name.encode()
@@ -100,51 +130,45 @@ class _Folder:
             return False
         try:
             status = os.fstat(descriptor)
-            data = _content(descriptor, status)
+            size = status.st_size
+            if size > SMALL or status.st_nlink != 1 or not S_ISREG(status.st_mode):
+                return False
+            data = os.pread(descriptor, size + 1, 0)
             attributes = attributes_of(descriptor)
+            after = os.fstat(descriptor)
         except OSError:
             return False
         finally:
             os.close(descriptor)
-        if data is None or self._is_special(status, data):
+        mtime_ns = status.st_mtime_ns
+        if len(data) != size or after.st_size != size or after.st_mtime_ns != mtime_ns:
             return False
-        size, mtime_ns, digest = len(data), status.st_mtime_ns, sha256(data).hexdigest()
-        owner, said = self._owner((status.st_mode, status.st_uid, status.st_gid))
+        if data.startswith(SQLITE_MAGIC) or self._excluder.leaves_out(status, data):
+            return False
+        digest = sha256(data).hexdigest()
+        key = (status.st_mode, status.st_uid, status.st_gid)
+        owner, said = self._owners.get(key) or self._owner(key)
         header = self._headers.header(raw, owner, size, mtime_ns // _BILLION)
         if attributes or header is None:
             member = self._member + b"/" + raw
             entry = entry_of(member, status, Kind.FILE, size=size, sha=digest, xattrs=attributes)
-            header, line = headers(entry), entry.line()
+            header, line = headers(entry), entry.line().decode()
         else:
             line = self._lines.line(name, said, size, digest, mtime_ns)
-        batch.members += (header, data, _PADDING[-size % BLOCK])
-        batch.lines.append(line)
-        batch.bytes += size
+        filling.members += (header, data, _PADDING[-size % BLOCK])
+        filling.lines.append(line)
+        filling.size += size
         return True
 
-    def _is_special(self, status: os.stat_result, data: bytes) -> bool:
-        """Tell whether a file is a database, or one that may have to stay out."""
-        return (
-            data.startswith(SQLITE_MAGIC)
-            or self._excluder.has_inode(status)
-            or self._excluder.why_content(data) is not None
-        )
-
     def _owner(self, key: tuple[int, int, int]) -> tuple[FileOwner, str]:
-        known = self._owners.get(key)
-        if known is None:
-            mode, uid, gid = S_IMODE(key[0]), key[1], key[2]
-            fields = (mode, uid, gid, user_of(uid), group_of(gid))
-            known = self._owners[key] = (FileOwner(*fields), owned(*fields))
+        mode, uid, gid = S_IMODE(key[0]), key[1], key[2]
+        fields = (mode, uid, gid, user_of(uid), group_of(gid))
+        known = self._owners[key] = (FileOwner(*fields), owned(*fields))
         return known
 
 
-def _content(descriptor: int, status: os.stat_result) -> bytes | None:
-    """Return what is in a small file that nobody changes; None where it is not one."""
-    size = status.st_size
-    if size > SMALL or status.st_nlink != 1 or not S_ISREG(status.st_mode):
-        return None
-    data = os.pread(descriptor, size + 1, 0)
-    if len(data) != size or not same(status, os.fstat(descriptor)):
-        return None
-    return data
+def _room_of(name: str, folder: int) -> int:
+    try:
+        return room_taken(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    except OSError:
+        return 0

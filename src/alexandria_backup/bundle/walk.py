@@ -3,12 +3,11 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Final, TypeAlias
 
 from alexandria_backup.bundle.entry import shown
 from alexandria_backup.bundle.exclusions import Excluder
-from alexandria_backup.bundle.found import FOLDER, Files, Found, LeftOut, unreadable
+from alexandria_backup.bundle.found import Files, Found, LeftOut, unreadable
 from alexandria_backup.bundle.manifest import SetContents
 
 _LEFT_OUT: Final = {
@@ -116,29 +115,3 @@ class Walk:
 
 #: What comes next of a folder: several files, or the path and the name of something else.
 _Next: TypeAlias = Files | tuple[str, str]
-
-
-def sizes(walk: Walk) -> Iterator[int]:
-    """Give the bytes that each path takes, without holes; what cannot be read takes none."""
-    for item in walk.batches():
-        if isinstance(item, Files):
-            yield from _sizes_of(item)
-        elif isinstance(item, Found):
-            yield _taken(item.status)
-
-
-def _sizes_of(files: Files) -> Iterator[int]:
-    try:
-        descriptor = os.open(files.path, FOLDER)
-    except OSError:
-        return
-    try:
-        for name in files.names:
-            with suppress(OSError):
-                yield _taken(os.stat(name, dir_fd=descriptor, follow_symlinks=False))
-    finally:
-        os.close(descriptor)
-
-
-def _taken(status: os.stat_result) -> int:
-    return min(status.st_size, status.st_blocks * 512)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from alexandria_backup.bundle.exclusions import Excluder
 from alexandria_backup.bundle.selection import select
-from alexandria_backup.bundle.walk import Walk, sizes
+from alexandria_backup.bundle.walk import Walk
 from alexandria_backup.errors import (
     AlexandriaError,
     ObjectExists,
@@ -53,9 +53,12 @@ class CheckSets(ReadingStep):
         for warning in warnings:
             self.parts.emit(Warned(message=warning, hint="let the set name what it leads to"))
         excluder = Excluder(self.parts.options.exclusions)
-        size = sum(sum(sizes(Walk(one.name, one.contents, excluder))) for one in selected)
-        self._refuse_taken(state)
-        self._refuse_full(state, size)
+        readers = self.parts.options.readers
+        with readers.kept():
+            walks = (Walk(one.name, one.contents, excluder) for one in selected)
+            size = sum(readers.room(walk.batches()) for walk in walks)
+            self._refuse_taken(state)
+            self._refuse_full(state, size)
         found = state.model_copy(
             update={
                 "created": datetime.now(UTC),

@@ -83,7 +83,9 @@ class BlockWriter:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pack")
         self._most = threads * _AHEAD
         self._waiting: deque[Future[bytes]] = deque()
-        self._block = bytearray()
+        #: What the next block is made of.
+        self._pieces: list[bytes] = []
+        self._filled = 0
         #: Bytes of packed data that were returned.
         self.packed = 0
         #: Bytes that were given.
@@ -92,23 +94,23 @@ class BlockWriter:
     def write(self, data: bytes) -> Sequence[bytes]:
         """Add data; return the blocks that are ready by now, mostly none."""
         self.raw += len(data)
-        self._block += data
-        if len(self._block) < BLOCK_BYTES:
-            return ()
-        ready = []
-        while len(self._block) >= BLOCK_BYTES:
-            with memoryview(self._block) as view:
-                self._submit(bytes(view[:BLOCK_BYTES]))
-            del self._block[:BLOCK_BYTES]
+        ready: list[bytes] = []
+        while self._filled + len(data) >= BLOCK_BYTES:
+            fits = BLOCK_BYTES - self._filled
+            self._pieces.append(data[:fits])
+            data = data[fits:]
+            self._submit()
             while len(self._waiting) > self._most or (self._waiting and self._waiting[0].done()):
                 ready.append(self._next())
+        if data:
+            self._pieces.append(data)
+            self._filled += len(data)
         return ready
 
     def cut(self) -> Iterator[bytes]:
         """End the block, give all that is left; `packed` is then where the next one begins."""
-        if self._block:
-            self._submit(bytes(self._block))
-            self._block.clear()
+        if self._pieces:
+            self._submit()
         while self._waiting:
             yield self._next()
 
@@ -122,8 +124,9 @@ class BlockWriter:
         """Let the threads end; what they were packing is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _submit(self, block: bytes) -> None:
-        self._waiting.append(self._pool.submit(self._pack, block))
+    def _submit(self) -> None:
+        self._waiting.append(self._pool.submit(self._pack, b"".join(self._pieces)))
+        self._pieces, self._filled = [], 0
 
     def _next(self) -> bytes:
         packed = self._waiting.popleft().result()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
 
-from alexandria_backup.bundle.exclusions import Exclusions
 from alexandria_backup.bundle.opened import OpenedBundle
 from alexandria_backup.bundle.pack import PackOptions
+from alexandria_backup.bundle.readers import Readers
 from alexandria_backup.bundle.selection import any_of, select
 from alexandria_backup.bundle.source import (
     stream_source,
@@ -107,8 +107,9 @@ class Bundles:
             return compare_bundles(open_bundle(self.rooms, left), open_bundle(self.rooms, right))
         opened = open_bundle(self.rooms, left)
         redacted = opened.manifest().head.redacted
-        exclusions = self._exclusions(redact=redacted, models=self.rooms.settings.bundle.models)
-        return compare_live(opened, exclusions, self.rooms.settings.bundle.staging_dir)
+        settings = self.rooms.settings
+        left_out = exclusions(settings, redact=redacted, models=settings.bundle.models, output="-")
+        return compare_live(opened, left_out, settings.bundle.staging_dir)
 
     def check(self) -> BundleCheck | None:
         """Return what the doctor looks at; None where nothing of any set is on this machine."""
@@ -126,17 +127,20 @@ class Bundles:
         self, state: BackupState, *, stdout: BinaryIO | None
     ) -> Runbook[BackupState]:
         settings = self.rooms.settings.bundle
+        threads = settings.threads or os.cpu_count() or 1
+        left_out = exclusions(
+            self.rooms.settings, redact=state.redacted, models=state.models, output=state.output
+        )
         parts = BackupParts(
             sets=settings.sets,
             required=settings.must_have(),
             options=PackOptions(
-                exclusions=self._exclusions(
-                    redact=state.redacted, models=state.models, output=state.output
-                ),
+                exclusions=left_out,
+                readers=Readers(left_out, threads),
                 settle=settings.settle,
                 staging=settings.staging_dir,
                 compression=state.compress,
-                threads=settings.threads or os.cpu_count() or 1,
+                threads=threads,
                 key=self.rooms.signing_key,
                 emit=self.rooms.emit,
             ),
@@ -155,9 +159,6 @@ class Bundles:
         return Rebuilt(
             runbook=self._backup_runbook(state, stdout=None), lock=lambda: restore_lock(self.rooms)
         )
-
-    def _exclusions(self, *, redact: bool, models: bool, output: str = "-") -> Exclusions:
-        return exclusions(self.rooms.settings, redact=redact, models=models, output=output)
 
     def _recipients(self, given: tuple[str, ...]) -> tuple[Recipient, ...]:
         texts = given or self.rooms.settings.encryption.recipients
