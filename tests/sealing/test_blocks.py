@@ -74,6 +74,15 @@ def test_text_is_searched_for_repetitions() -> None:
     assert len(gzip_block(text)) < len(text) // 100
 
 
+def test_less_effort_on_headers_costs_a_hundredth() -> None:
+    chance = random.Random(5)
+    file = b'{"id": %d, "text": "the knowledge store"}\n'
+    members = [b"%d.json" % n + bytes(500) + file % chance.getrandbits(64) for n in range(4_000)]
+    block = b"".join(member.ljust(1024, b"\0") for member in members)
+    assert len(gzip_block(block)) <= len(gzip.compress(block, 6))
+    assert gzip.decompress(gzip_block(block)) == block
+
+
 def test_a_window_larger_than_ours_is_refused() -> None:
     program = shutil.which("zstd")
     if program is None:

@@ -177,6 +177,7 @@ class Pack:
         """Give the manifest in a block of its own, the end of the tar, and the trailer."""
         document = self._manifest.finish(self.tail, self._options.key)
         offset = self._writer.packed
+        self._writer.ease()
         header = manifest_header(document.size, int(self._head.created.timestamp()))
         yield from self._writer.write(header)
         for chunk in document.chunks():

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
+from functools import partial
 from typing import Final, Protocol
 
 import deflate
@@ -39,6 +40,7 @@ _AHEAD: Final = 1
 
 #: Levels of libdeflate.
 _GZIP_LEVEL: Final = 7
+_QUICKER_LEVEL: Final = 5
 _QUICKEST_LEVEL: Final = 1
 _ZSTD_LEVEL: Final = 3
 #: The largest window that is accepted (8 MiB): a frame must not choose how much memory we take.
@@ -114,6 +116,11 @@ class BlockWriter:
         while self._waiting:
             yield self._next()
 
+    def ease(self) -> None:
+        """Spend less on what is given from now on, and does not pack well, as digests do not."""
+        if self._compression is Compression.GZIP:
+            self._pack = partial(gzip_block, level=_QUICKER_LEVEL)
+
     def trailer(self, offset: int) -> bytes:
         """Return the end of a stream, which says that the marked block begins at `offset`."""
         if self._compression is Compression.GZIP:
@@ -134,25 +141,28 @@ class BlockWriter:
         return packed
 
 
-def gzip_block(block: bytes) -> bytes:
-    """Return a block as a gzip member.
+def gzip_block(block: bytes, level: int = _GZIP_LEVEL) -> bytes:
+    """Return a block as a gzip member, with a level of libdeflate's or a quicker one.
 
     Where a search for repetitions finds none, as in vectors of floating-point numbers, the quickest
-    level gives the smallest member. libdeflate's other levels are not zlib's: its 7 packs text in
-    less than two thirds of the time of zlib's 6, and smaller.
+    level gives the smallest member. Where a good part is zeros, as the headers and padding of small
+    files are, more effort gains a hundredth. libdeflate's other levels are not zlib's: its 7 packs
+    text in less than two thirds of the time of zlib's 6, and smaller.
     """
-    level = _QUICKEST_LEVEL if _has_no_repetitions(block) else _GZIP_LEVEL
+    samples = [
+        block[start : start + _SAMPLE_BYTES]
+        for start in range(0, len(block) - _SAMPLE_BYTES, _SAMPLE_STEP)
+    ]
+    if len(block) >= _SAMPLE_STEP:
+        if all(_has_no_repetitions(sample) for sample in samples):
+            level = _QUICKEST_LEVEL
+        elif sum(sample.count(0) for sample in samples) >= len(samples) * _SAMPLE_BYTES // 4:
+            level = _QUICKER_LEVEL
     return bytes(deflate.gzip_compress(block, level))
 
 
-def _has_no_repetitions(block: bytes) -> bool:
-    if len(block) < _SAMPLE_STEP:
-        return False
-    return all(
-        _size(sample, zlib.Z_RLE) <= _size(sample, zlib.Z_DEFAULT_STRATEGY)
-        for start in range(0, len(block) - _SAMPLE_BYTES, _SAMPLE_STEP)
-        for sample in (block[start : start + _SAMPLE_BYTES],)
-    )
+def _has_no_repetitions(sample: bytes) -> bool:
+    return _size(sample, zlib.Z_RLE) <= _size(sample, zlib.Z_DEFAULT_STRATEGY)
 
 
 def _size(sample: bytes, strategy: int) -> int:

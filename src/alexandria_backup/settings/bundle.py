@@ -70,7 +70,11 @@ class BundleSettings(Section):
     )
     compress: Literal["gzip", "zstd"] = Field("gzip", description="How bundles are packed.")
     threads: Count | None = Field(
-        None, ge=1, le=64, description="How many threads pack; default: one per processor."
+        None,
+        ge=1,
+        le=64,
+        description="How many threads pack, and how many processes, four at most, read where there are "
+        "many small files; default: one per processor.",
     )
 
     def must_have(self) -> tuple[str, ...]:
