@@ -73,8 +73,8 @@ class BundleSettings(Section):
         None,
         ge=1,
         le=64,
-        description="How many threads pack, and how many processes, four at most, read where there are "
-        "many small files; default: one per processor.",
+        description="How many threads pack, and how many processes, four at most, read where "
+        "there are many small files; default: one per processor.",
     )
 
     def must_have(self) -> tuple[str, ...]:
