@@ -1,15 +1,24 @@
 """What the server puts together is, byte for byte, what this program makes of COPY text."""
 
 import random
+import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from alexandria_backup.audit.discovery import AuditTable
+from alexandria_backup.audit.discovery import AuditTable, discover_table
+from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.live_rows import PageRange, live_blocks, live_lines
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
+from alexandria_backup.audit.report import Status
 from alexandria_backup.audit.rows import Layout, RowReader
+from alexandria_backup.audit.verify import verify_live
+from alexandria_backup.audit.writer import NewEntry, append
+from alexandria_backup.postgres.connect import Session, connect
+from alexandria_backup.postgres.dsn import Dsn
+from alexandria_backup.postgres.embedded import EmbeddedServer
 
 #: `conftest.Chain`, which cannot be imported from here.
 Chain = Any
@@ -129,3 +138,30 @@ def test_a_role_that_may_not_scan_by_page_reads_no_table_many_times(chain: Chain
     same(chain)
     assert chain.session.value("SHOW enable_tidscan") == "off"
     assert chain.session.value("SHOW enable_seqscan") == "on"
+
+
+@pytest.fixture
+def latin1(server_any: EmbeddedServer) -> Iterator[Session]:
+    """A database of another encoding, with an empty audit table."""
+    name = f"test_{secrets.token_hex(6)}"
+    with connect(Dsn.parse(server_any.conninfo("postgres")), purpose="test") as session:
+        session.execute(f"CREATE DATABASE {name} ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+        with connect(Dsn.parse(server_any.conninfo(name)), purpose="test") as there:
+            there.execute(
+                "CREATE TABLE public.audit_logs (id text, principal text, action text, agent text, "
+                "session text, metadata text, tenant_id text, hmac text, prev_hmac text, "
+                "created_at timestamptz)"
+            )
+            yield there
+        session.execute(f"DROP DATABASE {name}")
+
+
+def test_what_is_stored_in_another_encoding_is_read_as_utf8(latin1: Session) -> None:
+    key = bytes(range(32))
+    table = discover_table(latin1)
+    assert table is not None
+    for name in ("Zoë", "Åsa"):
+        entry = NewEntry(principal=name, action="login")
+        append(latin1, table=table, recipe=ALEXANDRIA_V1, key=key, entry=entry)
+    report = verify_live(latin1, recipe=ALEXANDRIA_V1, key=AuditKey.of(key))
+    assert (report.status, report.rows) == (Status.INTACT, 2)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexandria_backup.audit.canonical import length_prefixed
-from alexandria_backup.audit.hashing import Hasher
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1, recipe_named
 from alexandria_backup.errors import UsageError
+from alexandria_backup.sealing.hmac_sha256 import HmacSha256
 
 KEY = bytes(range(32))
 VALUES = (
@@ -75,7 +75,7 @@ def test_long_values_are_prefixed_like_short_ones() -> None:
 
 @given(st.binary(max_size=200), st.binary(max_size=300))
 def test_the_fast_way_is_hmac(key: bytes, message: bytes) -> None:
-    assert Hasher(key).digest(message) == hmac.digest(key, message, sha256)
+    assert HmacSha256(key).digest(message) == hmac.digest(key, message, sha256)
 
 
 @pytest.mark.parametrize("text", [b"", b"00", b"zz" * 32, b"AB" * 32, b" " + b"00" * 32, b"\xff"])

@@ -1,6 +1,6 @@
 """Anchors made from a chain that is read once more in its own order."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
@@ -19,6 +19,7 @@ class Mark(NamedTuple):
     id: str
     sealed: bytes
     rolling: str
+    #: The digest of the first release; empty where no anchor of it was to be compared.
     flat: str
 
 
@@ -55,20 +56,22 @@ def walk(
     recipe: Recipe,
     *,
     chain: str,
-    positions: Iterable[int],
+    anchors: Sequence[Anchor],
     incarnation: str | None,
     resumed: Resumed | None = None,
 ) -> Walked:
-    """Read the rows of a chain in its own order; raises StorageError."""
+    """Read the rows of a chain in its own order, past its anchors; raises StorageError."""
     if not shape.path:
         return Walked(anchor=None, marks={}, reached=0)
     if resumed is not None:
         return _walk_on(shape, recipe, incarnation, resumed)
     first = shape.path[0]
-    rolling, flat, marks = Rolling(), sha256(), dict[int, Mark]()
+    rolling, marks = Rolling(), dict[int, Mark]()
+    # It takes as long as the other, and seldom is there anything to compare it with.
+    flat = sha256() if any(anchor.settled is None for anchor in anchors) else None
     last_id, last = "", b""
     offset = count = shape.positions[first.run.number] - 1
-    wanted = [position for position in sorted(set(positions)) if position > offset]
+    wanted = sorted({anchor.count for anchor in anchors if anchor.count > offset})
     for stretch in shape.path:
         for block in _blocks(stretch):
             place = 0
@@ -77,13 +80,14 @@ def walk(
                 part = block.digests[place : (index + 1) * HMAC_BYTES]
                 place += len(part)
                 rolling.update(part)
-                flat.update(part)
+                if flat is not None:
+                    flat.update(part)
                 sealed = block.sealed[index * HMAC_BYTES : (index + 1) * HMAC_BYTES]
-                marks[wanted.pop(0)] = Mark(
-                    block.id_at(index), sealed, rolling.hexdigest(), flat.hexdigest()
-                )
+                old = flat.hexdigest() if flat is not None else ""
+                marks[wanted.pop(0)] = Mark(block.id_at(index), sealed, rolling.hexdigest(), old)
             rolling.update(block.digests[place:])
-            flat.update(block.digests[place:])
+            if flat is not None:
+                flat.update(block.digests[place:])
             count += block.rows
             last_id, last = block.id_at(block.rows - 1), block.sealed[-HMAC_BYTES:]
     # Where rows are gone for good, a digest over all rows cannot be computed any more.

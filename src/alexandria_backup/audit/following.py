@@ -5,10 +5,8 @@ else, those before it are returned and it is left to whoever looks at rows one b
 is wrong with them.
 """
 
-from binascii import Error as NoHex
-from binascii import hexlify, unhexlify
+from binascii import hexlify
 from collections.abc import Sequence
-from struct import Struct
 from typing import Final
 
 from alexandria_backup.audit.canonical import prefix
@@ -21,7 +19,6 @@ from alexandria_backup.audit.rows import Layout
 #: were edited at many places, few are looked at in vain.
 _FEWEST: Final = 8
 _MOST: Final = 4096
-_HMAC: Final = Struct(f"{HMAC_BYTES}s")
 
 
 class Following:
@@ -47,8 +44,8 @@ class Following:
         if not self._layout.plain or not self._goes_on(rows[start], tip_text):
             return (), []
         tried = rows[start : start + self._tried]
-        sealed = self._read(self._linked(tried, tip_text))
-        good = self._genuine(tried, sealed, tip)
+        sealed = self._sealed(tried, tip, tip_text)
+        good = self._as_held(tried, sealed, tip_text)
         if good == len(tried):
             self._tried = min(self._tried * 2, _MOST)
             return tried, sealed
@@ -59,21 +56,52 @@ class Following:
         """Tell whether one row does: in a table without any order, that must be quick."""
         return row[-self._tail : -self._half] == self._lead + tip_text
 
-    def _linked(self, rows: Sequence[bytes], tip_text: bytes) -> list[bytes]:
-        """Return the last values of the rows that name each other, each with what precedes it."""
+    def _sealed(self, rows: Sequence[bytes], tip: bytes, tip_text: bytes) -> list[bytes]:
+        """Return the HMACs that rows have, or must have if each goes on from the one before."""
+        if self._judge is None:
+            return self._read([row[-self._half :] for row in rows])
+        if self._judge.settled is None:
+            return []
+        if len(rows) <= _FEWEST:
+            # Where the order breaks all the time, HMACs are not computed in vain.
+            rows = rows[: self._linked(rows, tip_text)]
+        tail = self._tail
+        within = self._in_window(rows)
+        return self._judge.settled.chained([row[:-tail] for row in rows[:within]], tip)
+
+    def _as_held(self, rows: Sequence[bytes], sealed: Sequence[bytes], tip_text: bytes) -> int:
+        """Return how many of the first rows end with the HMAC before theirs and with theirs."""
+        texts = self._written(sealed)
+        both = [tip_text] * (2 * len(texts))
+        both[2::2] = texts[:-1]
+        both[1::2] = texts
+        expected = self._lead.join([b"", *both])
+        tail = self._tail
+        held = [row[-tail:] for row in rows[: len(texts)]]
+        if b"".join(held) == expected:
+            return len(texts)
+        return next(
+            place
+            for place, end in enumerate(held)
+            if end != expected[place * tail : (place + 1) * tail]
+        )
+
+    def _written(self, sealed: Sequence[bytes]) -> Sequence[bytes]:
+        """Return HMACs as the column holds them."""
+        if self._recipe.output is not Output.HEX:
+            return list(map(self._recipe.output.write, sealed))
+        text, width = hexlify(b"".join(sealed)), 2 * HMAC_BYTES
+        return [text[place : place + width] for place in range(0, len(text), width)]
+
+    def _linked(self, rows: Sequence[bytes], tip_text: bytes) -> int:
+        """Return how many of the first rows each name the one before."""
         tail, half = self._tail, self._half
-        ends = [row[-half:] for row in rows]
-        named = [row[-tail:-half] for row in rows]
-        expected = [self._lead + tip_text, *ends[:-1]]
-        if named == expected:
-            return ends
-        pairs = zip(named, expected, strict=True)
-        return ends[: next(place for place, (one, other) in enumerate(pairs) if one != other)]
+        expected = [self._lead + tip_text, *(row[-half:] for row in rows)]
+        wrong = (place for place, row in enumerate(rows) if row[-tail:-half] != expected[place])
+        return next(wrong, len(rows))
 
     def _read(self, ends: Sequence[bytes]) -> list[bytes]:
         """Return the HMACs at the rows' ends, up to the first that is not written as one."""
-        if self._recipe.output is Output.HEX and (found := self._read_hex(ends)) is not None:
-            return found
         sealed = []
         for end in ends:
             digest = self._recipe.read(end.removeprefix(self._lead))
@@ -82,45 +110,10 @@ class Following:
             sealed.append(digest)
         return sealed
 
-    def _read_hex(self, ends: Sequence[bytes]) -> list[bytes] | None:
-        """Read all of them at once; None where one is not written as an HMAC."""
-        joined, lead, half, number = b"".join(ends), self._lead, self._half, len(ends)
-        if len(joined) != number * half:
-            return None
-        if any(joined[k::half] != lead[k : k + 1] * number for k in range(len(lead))):
-            return None
-        text = joined.replace(lead, b"")
-        try:
-            raw = unhexlify(text)
-        except NoHex:
-            return None
-        if len(raw) != number * HMAC_BYTES or hexlify(raw) != text:
-            return None
-        return [digest for (digest,) in _HMAC.iter_unpack(raw)]
-
-    def _genuine(self, rows: Sequence[bytes], sealed: Sequence[bytes], tip: bytes) -> int:
-        """Return how many of the first rows are what was signed; without a key, all linked ones."""
-        if self._judge is None:
-            return len(sealed)
-        if self._judge.settled is None:
-            return 0
-        number, tail = self._in_window(rows, len(sealed)), self._tail
-        copy_inner, copy_outer = self._judge.settled.inner.copy, self._judge.settled.outer.copy
-        # In a loop over millions of rows each call counts.
-        for place, row, stored in zip(range(number), rows, sealed, strict=False):
-            inner, outer = copy_inner(), copy_outer()
-            inner.update(row[:-tail] + tip)
-            outer.update(inner.digest())
-            if outer.digest() != stored:
-                return place
-            tip = stored
-        return number
-
-    def _in_window(self, rows: Sequence[bytes], number: int) -> int:
-        """Return how many of the first `number` rows were made while the settled key was in use."""
+    def _in_window(self, rows: Sequence[bytes]) -> int:
+        """Return how many of the first rows were made while the settled key was in use."""
         window = None if self._judge is None else self._judge.window
         if window is None:
-            return number
+            return len(rows)
         within = self._layout.made_within
-        late = (place for place in range(number) if not within(rows[place], window))
-        return next(late, number)
+        return next((place for place, row in enumerate(rows) if not within(row, window)), len(rows))

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from alexandria_backup.audit.hashing import Hasher
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.recipe import Recipe
 from alexandria_backup.audit.rows import AuditRow, time_of
+from alexandria_backup.sealing.hmac_sha256 import HmacSha256
 
 _BEGINNING_OF_TIME: Final = -(2**63)
 
@@ -18,7 +18,7 @@ class _Reading:
     def __init__(self, recipe: Recipe, key: AuditKey, encoding: str, value: bytes) -> None:
         self.key = key
         self.encoding = encoding
-        self.hasher = Hasher(value, recipe.domain)
+        self.hasher = HmacSha256(value, recipe.domain)
         self.since = _BEGINNING_OF_TIME if key.since is None else key.since
         self.until = 2**63 if key.until is None else key.until
 
@@ -37,7 +37,7 @@ class Judge:
         ]
         self._proved: list[AuditKey] = []
         #: The reading that fitted last, for whoever hashes many rows in a loop.
-        self.settled: Hasher | None = None
+        self.settled: HmacSha256 | None = None
         #: From when to when the settled key was in use, in microseconds since the epoch.
         self.window: tuple[int, int] | None = None
 

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -34,6 +34,8 @@ _PAGES_AT_ONCE: Final = 16
 #: Behind the last page that a table can have.
 _NO_PAGE: Final = 2**32 - 1
 _BETWEEN_BYTES: Final = 16
+#: The ids of most writers have this length.
+_ULID_BYTES: Final = 26
 _LINES: Final = 1000
 
 
@@ -84,7 +86,7 @@ def live_blocks(
     refuses.
     """
     condition = pages.condition if pages else where
-    row = _canonical_row(session.server_version, layout)
+    row = _canonical_row(session, layout)
     if row is None:
         yield from _read_here(session, layout, where=condition)
         return
@@ -144,8 +146,11 @@ def _read_here(session: Session, layout: Layout, *, where: str) -> Iterator[list
     yield block
 
 
-def _canonical_row(server_version: int, layout: Layout) -> str | None:
+def _canonical_row(session: Session, layout: Layout) -> str | None:
     """Return the SQL of a row's value, or None where this server or a type cannot do it."""
+    # Lengths are those of the server's encoding, and what is signed is UTF-8.
+    if session.value("SHOW server_encoding") != "UTF8":
+        return None
     written_hmac = len(layout.recipe.output.write(bytes(HMAC_BYTES)))
     parts = []
     for field in (*layout.fields, Role.PREV_HMAC, Role.HMAC):
@@ -156,7 +161,7 @@ def _canonical_row(server_version: int, layout: Layout) -> str | None:
         sql_type = _MODIFIER.sub("", layout.table.types.get(column, ""))
         name = quote_identifier(column)
         if field == Role.CREATED_AT:
-            if sql_type not in _TIMES or server_version < PAGE_RANGES:
+            if sql_type not in _TIMES or session.server_version < PAGE_RANGES:
                 return None
             parts.append(_time_value(name))
         elif sql_type not in _AS_TEXT:
@@ -164,8 +169,17 @@ def _canonical_row(server_version: int, layout: Layout) -> str | None:
         else:
             text = name if sql_type == "text" else f"{name}::text"
             usual = written_hmac if field in {Role.PREV_HMAC, Role.HMAC} else None
+            usual = _ULID_BYTES if field == Role.ID else usual
             parts.append(_value(text, usual=usual))
-    return " || ".join(parts)
+    return _joined(parts)
+
+
+def _joined(values: Sequence[str]) -> str:
+    """Return the SQL of values one behind the other: in pairs, so that little is copied often."""
+    if len(values) == 1:
+        return values[0]
+    half = len(values) // 2
+    return f"({_joined(values[:half])} || {_joined(values[half:])})"
 
 
 def _value(text: str, *, usual: int | None = None) -> str:

@@ -36,6 +36,8 @@ from alexandria_backup.secret import Secret
 
 #: A smaller table is read faster than a process starts.
 _PAGES_WORTH_A_PROCESS: Final = 4096
+#: What this process reads while another one starts, about.
+_PAGES_AHEAD: Final = 4096
 _MOST: Final = 4
 _ORDINARY: Final = "r"
 
@@ -159,7 +161,9 @@ def _ranges(
     # More shares than readers: they have other work, and are not ready all at once.
     most = min(os.cpu_count() or 1, _MOST) if readers is None else readers.number * _MOST
     number = processes or max(min(most, pages // _PAGES_WORTH_A_PROCESS), 1)
-    cuts = [pages * share // number for share in range(number + 1)]
+    starting = readers is None and number > 1 and pages >= number * _PAGES_WORTH_A_PROCESS
+    ahead = _PAGES_AHEAD if starting else 0
+    cuts = [0, *(ahead + (pages - ahead) * share // number for share in range(1, number + 1))]
     # The last one is open: rows may have been added behind since the pages were counted.
     return [
         PageRange(first=first, end=end, last=share == number)

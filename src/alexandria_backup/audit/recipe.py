@@ -133,7 +133,7 @@ class Recipe:
         return content + entering
 
     def compute(self, key: bytes, values: Sequence[bytes | None], previous: bytes | None) -> bytes:
-        """Return the raw HMAC of one row; for many rows, `Hasher` is faster."""
+        """Return the raw HMAC of one row; for many rows, `HmacSha256` is faster."""
         return hmac.digest(key, self.message(values, previous), sha256)
 
     def write(self, digest: bytes) -> str:

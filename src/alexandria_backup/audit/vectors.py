@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from alexandria_backup.audit.discovery import AuditTable
-from alexandria_backup.audit.hashing import Hasher
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.live_rows import live_lines
@@ -23,6 +22,7 @@ from alexandria_backup.audit.rows import AuditRow, RowReader, row_named
 from alexandria_backup.audit.timestamps import microseconds
 from alexandria_backup.errors import UsageError
 from alexandria_backup.postgres.connect import Session
+from alexandria_backup.sealing.hmac_sha256 import HmacSha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def try_vector(row: Mapping[str, Any], recipe: Recipe, key: bytes | None) -> Tri
             created_at=None,
         ),
         recipe,
-        None if key is None else Hasher(key),
+        None if key is None else HmacSha256(key),
     )
 
 
@@ -115,11 +115,13 @@ def try_row(
         if fits:
             return _tried(row, recipe, None, fits=True)
         first = (key.keys if isinstance(key, KeyRing) else (key,))[0]
-        hasher = Hasher(first.reveal()[0][1])
+        hasher = HmacSha256(first.reveal()[0][1])
     return _tried(row, recipe, hasher)
 
 
-def _tried(row: AuditRow, recipe: Recipe, hasher: Hasher | None, *, fits: bool = False) -> Tried:
+def _tried(
+    row: AuditRow, recipe: Recipe, hasher: HmacSha256 | None, *, fits: bool = False
+) -> Tried:
     ident = row.id.decode("utf-8", "backslashreplace")
     stored = None if row.hmac is None else row.hmac.decode("utf-8", "backslashreplace")
     begins = recipe.begins(row.prev_hmac)

@@ -113,7 +113,7 @@ class _Verdict:
             shape,
             evidence.layout.recipe,
             chain=chain.name,
-            positions=(anchor.count for anchor in anchors),
+            anchors=anchors,
             incarnation=evidence.histories.current,
             resumed=evidence.resumed,
         )

@@ -4,9 +4,9 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from alexandria_backup.audit.hashing import Hasher
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1, Role
 from alexandria_backup.demo.ulid import ulid
+from alexandria_backup.sealing.hmac_sha256 import HmacSha256
 
 #: What takes the lines of `audit_rows`.
 COPY_AUDIT_ROWS = (
@@ -22,7 +22,7 @@ _ACTIONS = ("session.start", "message.create", "tool.call", "document.read", "se
 def audit_rows(count: int, *, seed: int, key: bytes) -> Iterator[bytes]:
     """Yield `count` lines, the chain from its genesis; no value needs an escape."""
     chance = random.Random(seed)  # noqa: S311  # the same rows for the same seed
-    recipe, hasher, previous = ALEXANDRIA_V1, Hasher(key), ALEXANDRIA_V1.genesis
+    recipe, hasher, previous = ALEXANDRIA_V1, HmacSha256(key), ALEXANDRIA_V1.genesis
     for number in range(count):
         microseconds = (_BEGIN_S + 2 * number) * 1_000_000 + chance.randrange(2_000_000)
         at = _EPOCH + timedelta(microseconds=microseconds)
