@@ -58,13 +58,13 @@ def test_nobody_alters_a_table_between_two_processes_that_read_it(
 ) -> None:
     tried: list[str] = []
 
-    def meddling(session: Session, table: object, processes: int) -> object:
+    def meddling(session: Session, *told: Any) -> object:
         with connect(session.dsn, purpose="other") as other:
             other.execute("SET lock_timeout = '100ms'")
             with pytest.raises(StatementFailed, match="lock timeout"):
                 other.execute(statement)
         tried.append(statement)
-        return ranges(session, table, processes)
+        return ranges(session, *told)
 
     ranges = parallel._ranges
     monkeypatch.setattr(parallel, "_ranges", meddling)
