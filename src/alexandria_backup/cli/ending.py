@@ -4,7 +4,6 @@ from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.cli.warnings_of_run import remember_warnings
 from alexandria_backup.runbooks.procedure import RunSummary
 from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
-from alexandria_backup.runbooks.restore_state import RestoreState
 from alexandria_backup.runbooks.snapshot import SnapshotState
 from alexandria_backup.runbooks.step import RunState
 from alexandria_backup.wiring.wiring import Wiring
@@ -21,7 +20,11 @@ def finish(invocation: Invocation, wiring: Wiring, summary: RunSummary[RunState]
     state = summary.state
     if isinstance(state, SnapshotState | RepositorySnapshotState):
         wiring.audits.require(state.chain, f"`{state.snapshot}`")
-    elif isinstance(state, RestoreState):
+        return
+    # Here, since it takes a tenth of a snapshot's start, which needs nothing of a restore.
+    from alexandria_backup.runbooks.restore_state import RestoreState  # noqa: PLC0415
+
+    if isinstance(state, RestoreState):
         wiring.restores.record(state)
         if state.source and not state.request.accept_chain:
             wiring.audits.require(state.source.chain, f"`{state.source.snapshot}`")

@@ -8,7 +8,7 @@ import typer
 from alexandria_backup.cli.ending import finish
 from alexandria_backup.cli.invocation import DsnFile, Json, Plan, invocation_of
 from alexandria_backup.cli.plan_or_run import plan_or_run
-from alexandria_backup.cli.run_text import snapshot_text
+from alexandria_backup.cli.snapshot_text import snapshot_text
 from alexandria_backup.postgres.marker_rows import SCHEMA
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.wiring.wiring import Wiring

@@ -9,7 +9,13 @@ from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.server import RoleFacts, ServerFacts, role_facts, server_facts
-from alexandria_backup.runbooks import in_place_check, prechecks, prechecks_space, rights
+from alexandria_backup.runbooks import (
+    in_place_check,
+    prechecks,
+    prechecks_source,
+    prechecks_space,
+    rights,
+)
 from alexandria_backup.runbooks.doctor_finding import Finding, Status, ok
 from alexandria_backup.runbooks.servers import Servers
 
@@ -107,7 +113,7 @@ def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Finding]:
             in_place_check.refuse_without_rights(session, role, facts)
             in_place_check.refuse_what_stays(session, in_place_check.staying(session, None))
             # The safety snapshot is required then.
-            prechecks.refuse_unreadable(session, servers.database)
+            prechecks_source.refuse_unreadable(session, servers.database)
         except PrecheckRefused as error:
             status = Status.FAILED
             possible = f"`restore --in-place` is not possible: {error.message}"

@@ -9,18 +9,15 @@ from alexandria_backup.errors import (
     LockedByAnotherRun,
     OtherApplication,
     PrecheckRefused,
-    RightsMissing,
     UsageError,
 )
 from alexandria_backup.postgres.activity import (
     prepared_transactions,
     replication_slots,
 )
-from alexandria_backup.postgres.catalog import unreadable_tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import fits, quote_literal, quote_qualified
-from alexandria_backup.postgres.names import names_without_text
 from alexandria_backup.postgres.server import (
     ServerFacts,
     list_databases,
@@ -36,30 +33,6 @@ from alexandria_backup.runbooks.step import shell
 
 #: An archive of another application: fewer than this share of its tables exist in the target.
 _SAME_APPLICATION = 0.5
-
-
-def refuse_nameless(session: Session, database: str) -> None:
-    """Raise PrecheckRefused where names are no UTF-8: no manifest could hold them."""
-    nameless = names_without_text(session)
-    if nameless:
-        first = nameless[0]
-        raise PrecheckRefused(
-            f"{len(nameless)} names in `{database}` are no UTF-8 and cannot stand in a manifest, "
-            f"such as {first.kind} `{first.shown}`",
-            hint=shell("psql", "-d", database, "-c", first.rename),
-        )
-
-
-def refuse_unreadable(session: Session, database: str) -> None:
-    """Raise RightsMissing where the role could not dump all of the session's database."""
-    hidden = unreadable_tables(session)
-    if hidden:
-        first = hidden[0]
-        raise RightsMissing(
-            f"{len(hidden)} tables or sequences of `{database}` cannot be read, such as "
-            f"`{first.schema}.{first.name}`: {first.reason}",
-            hint="psql -c 'grant pg_read_all_data to …'   # or set `[database] admin_dsn_file`",
-        )
 
 
 def for_restore(

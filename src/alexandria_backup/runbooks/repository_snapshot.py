@@ -36,7 +36,7 @@ from alexandria_backup.repository.manifest_parts import (
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.repository.snapshots import stored_bytes
 from alexandria_backup.repository.writing import SnapshotWriting, writing
-from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks import prechecks_source
 from alexandria_backup.runbooks.anchors import appended_since, may_be_appended
 from alexandria_backup.runbooks.chain_reader import ChainReader, chain_seen
 from alexandria_backup.runbooks.description import Occasion, describe_copied
@@ -100,8 +100,8 @@ class CheckSource(ReadingStep):
             server = server_facts(session)
             self.parts.tools(server.major)
             refuse_other_holder(session, state.run)
-            prechecks.refuse_nameless(session, state.database)
-            prechecks.refuse_unreadable(session, state.database)
+            prechecks_source.refuse_nameless(session, state.database)
+            prechecks_source.refuse_unreadable(session, state.database)
             facts = database_facts(session, state.database)
             marked = has_markers(session)
         reference = None

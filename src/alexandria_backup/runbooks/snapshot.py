@@ -23,7 +23,7 @@ from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.repository.file_snapshots import FileSnapshots, archive_name, manifest_name
 from alexandria_backup.repository.manifest import encode
 from alexandria_backup.repository.manifest_parts import SnapshotKind
-from alexandria_backup.runbooks import prechecks
+from alexandria_backup.runbooks import prechecks_source
 from alexandria_backup.runbooks.chain_reader import ChainReader, ChainSeen, chain_seen
 from alexandria_backup.runbooks.description import Occasion, describe_file
 from alexandria_backup.runbooks.servers import Servers
@@ -115,8 +115,8 @@ class CheckSource(ReadingStep):
             server = server_facts(session)
             self.parts.tools(server.major)
             refuse_other_holder(session, state.run)
-            prechecks.refuse_nameless(session, state.database)
-            prechecks.refuse_unreadable(session, state.database)
+            prechecks_source.refuse_nameless(session, state.database)
+            prechecks_source.refuse_unreadable(session, state.database)
             raw = sum(table.total_bytes for table in tables(session) if table.kind == "r")
         store = self.parts.snapshots.store
         name = state.archive or self._free_name(state.application, server.now)

@@ -121,7 +121,7 @@ class Rooms:
     def _application(self, *, from_secret: bool) -> "Application":
         from alexandria_backup.platforms.readiness import ReadinessProbe
         from alexandria_backup.runbooks.switch_application import Application
-        from alexandria_backup.wiring.outside import platform
+        from alexandria_backup.wiring.platforms import platform
 
         settings = self.settings.application
         probe = ReadinessProbe(url=settings.url, ca_file=settings.ca_file) if settings.url else None
