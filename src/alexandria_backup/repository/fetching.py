@@ -1,8 +1,7 @@
 """Reading many small documents of a store at once: a request each, a few at a time."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from functools import partial
 from typing import Final
 
 from alexandria_backup.errors import (
@@ -11,6 +10,7 @@ from alexandria_backup.errors import (
     StorageError,
     StoreUnreachable,
 )
+from alexandria_backup.storage.interruptible import begun
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore
 
 #: Requests under way at once; the store's own wrappers wait and retry.
@@ -26,13 +26,20 @@ def fetch_all(
     left out. Raises StoreUnreachable: a store that is away says nothing about its documents.
     """
     wanted = list(infos)
-    with ThreadPoolExecutor(_AT_ONCE) if len(wanted) > 1 else nullcontext() as threads:
-        each = threads.map if threads else map
-        for info, found in zip(
-            wanted, each(lambda one: _fetched(store, one, largest), wanted), strict=True
-        ):
+    if len(wanted) == 1:
+        found = _fetched(store, wanted[0], largest)
+        if found is not None:
+            yield wanted[0], found
+        return
+    answers = begun((partial(_fetched, store, one, largest) for one in wanted), at_once=_AT_ONCE)
+    try:
+        for info, answer in zip(wanted, answers, strict=True):
+            found = answer.result()
             if found is not None:
                 yield info, found
+    finally:
+        for answer in answers:
+            answer.cancel()
 
 
 def _fetched(
