@@ -271,8 +271,12 @@ def test_root_runs_it_as_an_unprivileged_user(server18: EmbeddedServer) -> None:
 
 
 @as_root_only
-def test_root_may_use_a_folder_that_the_server_cannot_reach(folder: Path) -> None:
-    closed = folder.parent / "closed"
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["beside", "elsewhere"])
+def test_root_may_use_a_folder_that_the_server_cannot_reach(
+    folder: Path, tmp_path: Path, elsewhere: bool
+) -> None:
+    """Elsewhere is another file system than `/tmp` where tests have their folders in memory."""
+    closed = (tmp_path if elsewhere else folder.parent) / "closed"
     closed.mkdir(mode=0o700)
     with EmbeddedServer.start(closed / "server", settings=FAST) as server:
         ask(server.conninfo(), "SELECT lo_from_bytea(4711, 'kept')")

@@ -114,6 +114,8 @@ def _furnish(folder: Path, programs: Path, held: HeldFolder, account: Account | 
     if account is not None and not _can_enter(home, account):
         data = private / "data"
         shutil.move(home, data)
+        # On another file system it was copied, and then belongs to us again.
+        hand_over(data, account)
     return Place(
         account=account,
         private=private,
