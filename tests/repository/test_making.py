@@ -10,7 +10,7 @@ from alexandria_backup.errors import (
     StorageError,
     StoreDenied,
 )
-from alexandria_backup.repository.findings import Finding, Severity, abridged
+from alexandria_backup.repository.findings import RepositoryFinding, Severity, abridged
 from alexandria_backup.repository.layout import DESCRIPTION, LEASES, object_name
 from alexandria_backup.repository.making import make_repository
 from alexandria_backup.repository.trust import Keys, Pins
@@ -103,8 +103,8 @@ def test_a_crash_before_the_ledger_is_made_up_for(tmp_path: Path) -> None:
 
 
 def test_a_million_findings_of_a_kind_are_one_fact() -> None:
-    def found(code: str, severity: Severity, number: int) -> Finding:
-        return Finding(severity=severity, code=code, about=str(number), message="m")
+    def found(code: str, severity: Severity, number: int) -> RepositoryFinding:
+        return RepositoryFinding(severity=severity, code=code, about=str(number), message="m")
 
     many = [found("foreign", Severity.WARNING, number) for number in range(1000)]
     shown = abridged([*many, found("object-missing", Severity.ERROR, 0)])

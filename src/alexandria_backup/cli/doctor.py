@@ -5,7 +5,7 @@ import typer
 from alexandria_backup.cli.invocation import DsnFile, Json, invocation_of
 from alexandria_backup.errors import PrecheckRefused
 from alexandria_backup.events import Warned
-from alexandria_backup.runbooks.doctor_finding import Status
+from alexandria_backup.runbooks.doctor_diagnosis import Status
 
 
 def command(context: typer.Context, *, dsn_file: DsnFile = None, json: Json = False) -> None:

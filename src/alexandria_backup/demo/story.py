@@ -25,7 +25,7 @@ from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.identifiers import quote_literal
 from alexandria_backup.repository.manifest_parts import SnapshotKind
-from alexandria_backup.runbooks.doctor_finding import Status
+from alexandria_backup.runbooks.doctor_diagnosis import Status
 from alexandria_backup.runbooks.restore_state import RestoreChoices
 from alexandria_backup.secret import Secret
 from alexandria_backup.wiring.wiring import Wiring

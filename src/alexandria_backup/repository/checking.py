@@ -13,7 +13,7 @@ from alexandria_backup.events import Emit
 from alexandria_backup.repository.access import Found
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.examining import missing_objects
-from alexandria_backup.repository.findings import CheckReport, Finding, Severity, abridged
+from alexandria_backup.repository.findings import CheckReport, RepositoryFinding, Severity, abridged
 from alexandria_backup.repository.layout import Kind, object_name, parse
 from alexandria_backup.repository.leases import LIFETIME
 from alexandria_backup.repository.ledger import LedgerReport
@@ -89,10 +89,10 @@ def _look(repository: Repository) -> _Seen:
     )
 
 
-def _names(seen: _Seen) -> Iterator[Finding]:
+def _names(seen: _Seen) -> Iterator[RepositoryFinding]:
     for info in seen.infos:
         if parse(info.name).kind is Kind.FOREIGN:
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.WARNING,
                 code="foreign",
                 about=info.name,
@@ -100,10 +100,10 @@ def _names(seen: _Seen) -> Iterator[Finding]:
             )
 
 
-def _manifests(seen: _Seen) -> Iterator[Finding]:
+def _manifests(seen: _Seen) -> Iterator[RepositoryFinding]:
     for entry in seen.entries:
         if entry.manifest is None:
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.ERROR,
                 code="manifest-unreadable",
                 about=entry.id,
@@ -112,14 +112,14 @@ def _manifests(seen: _Seen) -> Iterator[Finding]:
             continue
         for bad in missing_objects(entry.manifest, seen.present):
             code = "object-missing" if bad.problem == "is missing" else "object-damaged"
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.ERROR,
                 code=code,
                 about=entry.id,
                 message=f"`{object_name(bad.object)}` {bad.problem}",
             )
         if entry.problem is not None:
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.ERROR,
                 code="found-bad",
                 about=entry.id,
@@ -127,7 +127,7 @@ def _manifests(seen: _Seen) -> Iterator[Finding]:
             )
 
 
-def _objects(seen: _Seen) -> Iterator[Finding]:
+def _objects(seen: _Seen) -> Iterator[RepositoryFinding]:
     """Count what nobody names; not while a manifest cannot be read, which may name it."""
     if any(entry.manifest is None for entry in seen.entries):
         return
@@ -150,7 +150,7 @@ def _objects(seen: _Seen) -> Iterator[Finding]:
     ):
         if names:
             size = sum(seen.present[name] for name in names)
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.NOTE,
                 code=code,
                 about="objects/",
@@ -158,14 +158,14 @@ def _objects(seen: _Seen) -> Iterator[Finding]:
             )
 
 
-def _ledger(repository: Repository, seen: _Seen) -> Iterator[Finding]:
+def _ledger(repository: Repository, seen: _Seen) -> Iterator[RepositoryFinding]:
     ledger = seen.ledger
     for problem in ledger.problems:
-        yield Finding(
+        yield RepositoryFinding(
             severity=Severity.ERROR, code="ledger-damaged", about="ledger/", message=problem
         )
     for head in repository.lost_heads():
-        yield Finding(
+        yield RepositoryFinding(
             severity=Severity.ERROR,
             code="ledger-cut",
             about="ledger/",
@@ -174,7 +174,7 @@ def _ledger(repository: Repository, seen: _Seen) -> Iterator[Finding]:
     listed = {entry.id for entry in seen.entries}
     for snapshot in ledger.taken:
         if snapshot not in listed and snapshot not in ledger.removed:
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.ERROR,
                 code="snapshot-gone",
                 about=snapshot,
@@ -190,14 +190,16 @@ def _ledger(repository: Repository, seen: _Seen) -> Iterator[Finding]:
             code = "snapshot-unknown"
         else:
             continue
-        yield Finding(severity=Severity.WARNING, code=code, about=snapshot, message=message)
+        yield RepositoryFinding(
+            severity=Severity.WARNING, code=code, about=snapshot, message=message
+        )
 
 
-def _documents(seen: _Seen) -> Iterator[Finding]:
+def _documents(seen: _Seen) -> Iterator[RepositoryFinding]:
     documents: list[Found[Result] | Found[Partial]] = [*seen.results, *seen.partials]
     for found in documents:
         if found.problem is not None:
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.WARNING,
                 code="unreadable",
                 about=found.name,
@@ -205,11 +207,11 @@ def _documents(seen: _Seen) -> Iterator[Finding]:
             )
 
 
-def _tombstones(repository: Repository) -> Iterator[Finding]:
+def _tombstones(repository: Repository) -> Iterator[RepositoryFinding]:
     try:
         standing = repository.tombstones()
     except (SnapshotDamaged, WrongKey) as error:
-        yield Finding(
+        yield RepositoryFinding(
             severity=Severity.WARNING,
             code="unreadable",
             about="tombstones/",
@@ -217,7 +219,7 @@ def _tombstones(repository: Repository) -> Iterator[Finding]:
         )
         return
     for one in standing:
-        yield Finding(
+        yield RepositoryFinding(
             severity=Severity.NOTE,
             code="prune-begun",
             about=one.name,
@@ -225,19 +227,19 @@ def _tombstones(repository: Repository) -> Iterator[Finding]:
         )
 
 
-def _old(seen: _Seen, now: datetime) -> Iterator[Finding]:
+def _old(seen: _Seen, now: datetime) -> Iterator[RepositoryFinding]:
     for info in seen.infos:
         age = now - info.modified
         kind = parse(info.name).kind
         if kind is Kind.LEASE and age > LIFETIME:
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.NOTE,
                 code="lease-old",
                 about=info.name,
                 message=f"nobody has renewed it for {_age(age)}",
             )
         if kind is Kind.PARTIAL and age > timedelta(days=1):
-            yield Finding(
+            yield RepositoryFinding(
                 severity=Severity.NOTE,
                 code="partial-old",
                 about=info.name,

@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class RepositoryFinding:
     """One thing that a check found."""
 
     severity: Severity
@@ -47,17 +47,17 @@ class CheckReport:
     ledger_entries: int
     #: The ledger's heads: keep them elsewhere.
     heads: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[RepositoryFinding, ...]
 
-    def of(self, severity: Severity) -> tuple[Finding, ...]:
+    def of(self, severity: Severity) -> tuple[RepositoryFinding, ...]:
         """Return the findings of one severity."""
         return tuple(finding for finding in self.findings if finding.severity is severity)
 
 
-def abridged(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def abridged(findings: Sequence[RepositoryFinding]) -> tuple[RepositoryFinding, ...]:
     """Name the first of each kind, and count the rest: a million orphans are one fact."""
     counts: Counter[str] = Counter()
-    shown: list[Finding] = []
+    shown: list[RepositoryFinding] = []
     for finding in findings:
         counts[finding.code] += 1
         if counts[finding.code] <= _MOST:
@@ -66,7 +66,7 @@ def abridged(findings: Sequence[Finding]) -> tuple[Finding, ...]:
         if count > _MOST:
             first = next(finding for finding in findings if finding.code == code)
             shown.append(
-                Finding(
+                RepositoryFinding(
                     severity=first.severity,
                     code=code,
                     about="",

@@ -69,10 +69,8 @@ class ObjectShelf:
         self._present = None if present is None else dict(present)
         self._known = dict(known or {})
         self._counting = Lock()
-        #: Objects and bytes that were really stored, and raw bytes that were there already.
-        self.stored_objects = 0
+        #: Bytes that were really stored, and not there already.
         self.stored_bytes = 0
-        self.reused_bytes = 0
 
     def put(self, raw: bytes, *, anew: bool = False) -> StoredPart:
         """Store raw bytes, at most 32 MiB, and return where they are; whole, or not at all.
@@ -86,7 +84,6 @@ class ObjectShelf:
         digest = self._sealing.digest(raw)
         known = None if anew else self._known.get(digest)
         if known is not None and known.raw_bytes == len(raw) and self.is_present(known):
-            self._count(reused=len(raw))
             return known
         stored = self._sealing.sealed(raw)
         part = StoredPart(
@@ -97,9 +94,8 @@ class ObjectShelf:
         )
         name = object_name(part.object)
         if self._store_or_compare(name, stored):
-            self._count(stored=len(stored))
-        else:
-            self._count(reused=len(raw))
+            with self._counting:
+                self.stored_bytes += len(stored)
         if self._present is not None:
             self._present[name] = len(stored)
         self._known[digest] = part
@@ -153,12 +149,6 @@ class ObjectShelf:
         except SnapshotDamaged:
             return False
         return len(stored) == part.bytes and sha256(stored).hexdigest() == part.object
-
-    def _count(self, *, stored: int = 0, reused: int = 0) -> None:
-        with self._counting:
-            self.stored_objects += bool(stored)
-            self.stored_bytes += stored
-            self.reused_bytes += reused
 
     def _store_or_compare(self, name: str, stored: bytes) -> bool:
         """Tell whether it had to be stored, and was not there already."""

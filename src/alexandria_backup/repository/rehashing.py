@@ -7,7 +7,7 @@ from alexandria_backup.errors import ObjectMissing, StorageError, StoreUnreachab
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.examining import Bad, missing_objects, record
-from alexandria_backup.repository.findings import Finding, Severity
+from alexandria_backup.repository.findings import RepositoryFinding, Severity
 from alexandria_backup.repository.layout import object_name, parse
 from alexandria_backup.repository.objects import objects_present
 from alexandria_backup.repository.opened import Repository
@@ -19,7 +19,7 @@ def rehash(
     present: Mapping[str, int],
     entries: Sequence[SnapshotEntry],
     emit: Emit,
-) -> tuple[tuple[Finding, ...], int]:
+) -> tuple[tuple[RepositoryFinding, ...], int]:
     """Read all objects; return what is damaged, and how many were read.
 
     What was found is kept as a bad result of each snapshot that needs it, where this machine may
@@ -36,7 +36,7 @@ def rehash(
     users = _users(entries)
     _keep(repository, entries, bad)
     findings = tuple(
-        Finding(
+        RepositoryFinding(
             severity=Severity.ERROR,
             code="object-damaged",
             about=name,

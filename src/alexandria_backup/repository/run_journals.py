@@ -13,7 +13,7 @@ from typing import Final
 
 from alexandria_backup.errors import RepositoryInvalid, StorageError
 from alexandria_backup.repository.fetching import fetch_all
-from alexandria_backup.repository.findings import Finding, Severity
+from alexandria_backup.repository.findings import RepositoryFinding, Severity
 from alexandria_backup.repository.layout import Kind, parse
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore
 
@@ -39,7 +39,7 @@ class _Line:
 
 def journal_findings(
     store: ObjectStore, infos: Sequence[ObjectInfo], now: datetime
-) -> Iterator[Finding]:
+) -> Iterator[RepositoryFinding]:
     """Read all journals among `infos`; raises StorageError where the store cannot be reached."""
     journals = [info for info in infos if parse(info.name).kind is Kind.JOURNAL]
     runs: dict[str, list[_Line]] = {}
@@ -49,7 +49,7 @@ def journal_findings(
         yield from _of_run(run, sorted(lines, key=lambda line: line.number), now)
 
 
-def _of_run(run: str, lines: Sequence[_Line], now: datetime) -> Iterator[Finding]:
+def _of_run(run: str, lines: Sequence[_Line], now: datetime) -> Iterator[RepositoryFinding]:
     bad = [line for line in lines if line.problem is not None]
     for line in bad:
         yield _finding(Severity.WARNING, "journal-damaged", line.name, line.problem or "")
@@ -96,5 +96,5 @@ def _line(info: ObjectInfo, data: bytes | StorageError | RepositoryInvalid) -> _
     )
 
 
-def _finding(severity: Severity, code: str, about: str, message: str) -> Finding:
-    return Finding(severity=severity, code=code, about=about, message=message)
+def _finding(severity: Severity, code: str, about: str, message: str) -> RepositoryFinding:
+    return RepositoryFinding(severity=severity, code=code, about=about, message=message)

@@ -16,7 +16,7 @@ from alexandria_backup.repository.opened import Repository
 from alexandria_backup.runbooks import doctor_server
 from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.doctor_bundle import BundleCheck, bundle_doubt
-from alexandria_backup.runbooks.doctor_finding import Finding, Status, failed, ok
+from alexandria_backup.runbooks.doctor_diagnosis import Diagnosis, Status, failed, ok
 from alexandria_backup.runbooks.doctor_machine import left_over, programs, state_folder
 from alexandria_backup.runbooks.doctor_repository import (
     extensions,
@@ -56,7 +56,7 @@ class DoctorParts:
     program: Path
 
 
-def examine(parts: DoctorParts) -> tuple[Finding, ...]:
+def examine(parts: DoctorParts) -> tuple[Diagnosis, ...]:
     """Run all checks; one that fails does not keep the others from being run."""
     findings = [
         *state_folder(parts.state_dir),
@@ -78,7 +78,7 @@ def examine(parts: DoctorParts) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def _database(parts: DoctorParts, servers: Servers, session: Session) -> Iterator[Finding]:
+def _database(parts: DoctorParts, servers: Servers, session: Session) -> Iterator[Diagnosis]:
     facts = server_facts(session)
     yield from doctor_server.server(facts)
     yield from doctor_server.clock(facts)
@@ -103,13 +103,13 @@ def _newest(parts: DoctorParts) -> Manifest | None:
     return parts.newest() if parts.repository is not None else None
 
 
-def _chain(parts: DoctorParts, session: Session) -> Iterator[Finding]:
+def _chain(parts: DoctorParts, session: Session) -> Iterator[Diagnosis]:
     fit = parts.chain().fit(session)
     # Where no chain is found, none is required unless the settings say so.
     required = fit is not None if parts.chain_required is None else parts.chain_required
     bad = Status.FAILED if required else Status.WARNING
     if fit is None:
-        yield Finding(
+        yield Diagnosis(
             name="audit chain",
             status=bad if required else Status.OK,
             message="there is no audit table",
@@ -118,14 +118,14 @@ def _chain(parts: DoctorParts, session: Session) -> Iterator[Finding]:
     elif fit.good:
         yield ok("audit chain", fit.message)
     else:
-        yield Finding(name="audit chain", status=bad, message=fit.message, hint=fit.hint)
+        yield Diagnosis(name="audit chain", status=bad, message=fit.message, hint=fit.hint)
 
 
-def _application(parts: DoctorParts) -> Iterator[Finding]:
+def _application(parts: DoctorParts) -> Iterator[Diagnosis]:
     application = parts.application()
     application.platform.check()
     for advice in application.platform.advice():
-        yield Finding(
+        yield Diagnosis(
             name="application",
             status=Status.WARNING,
             message=advice.message,
@@ -134,7 +134,7 @@ def _application(parts: DoctorParts) -> Iterator[Finding]:
     managed = application.platform.managed
     how = "can be stopped and started" if managed else "is not stopped by us: the fence is the lock"
     if application.probe is None:
-        yield Finding(
+        yield Diagnosis(
             name="application",
             status=Status.WARNING,
             message=f"{how}; no URL is set, so nobody asks whether it is ready",
@@ -143,20 +143,20 @@ def _application(parts: DoctorParts) -> Iterator[Finding]:
         return
     answer = application.probe.ask()
     status = Status.OK if answer.ready and managed else Status.WARNING
-    yield Finding(
+    yield Diagnosis(
         name="application", status=status, message=f"{how}; `/ready` answers {answer.said}"
     )
 
 
-def _bundle(parts: DoctorParts) -> Iterator[Finding]:
+def _bundle(parts: DoctorParts) -> Iterator[Diagnosis]:
     if parts.bundle is None:
         return
     for message, hint in bundle_doubt(parts.bundle):
         status = Status.WARNING if hint else Status.OK
-        yield Finding(name="bundle", status=status, message=message, hint=hint)
+        yield Diagnosis(name="bundle", status=status, message=message, hint=hint)
 
 
-def _guarded(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _guarded(name: str, check: Callable[[], Iterator[Diagnosis]]) -> Iterator[Diagnosis]:
     try:
         yield from check()
     except AlexandriaError as error:

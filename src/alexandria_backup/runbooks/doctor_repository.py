@@ -6,7 +6,7 @@ from alexandria_backup.postgres.catalog import available_extensions, installed_e
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.opened import Repository
-from alexandria_backup.runbooks.doctor_finding import Finding, Status, ok
+from alexandria_backup.runbooks.doctor_diagnosis import Diagnosis, Status, ok
 from alexandria_backup.storage.store import ObjectStore
 
 #: A dump is between these shares of the raw tables: the paper runbook's experience.
@@ -15,13 +15,13 @@ _DUMP_SHARE = (0.10, 0.50)
 
 def repository_space(
     open_store: Callable[[], ObjectStore] | None, session: Session
-) -> Iterator[Finding]:
+) -> Iterator[Diagnosis]:
     """Look into the repository, and compare its room with a dump."""
     raw = sum(table.total_bytes for table in tables(session))
     low, high = (int(raw * share) for share in _DUMP_SHARE)
     estimate = f"tables have {raw:,} bytes, a dump about {low:,} to {high:,}"
     if open_store is None:
-        yield Finding(
+        yield Diagnosis(
             name="repository",
             status=Status.WARNING,
             message=f"none is set; {estimate}",
@@ -33,7 +33,7 @@ def repository_space(
     next(iter(store.list(recursive=False)), None)
     free = store.free_bytes()
     if free is not None and free < high:
-        yield Finding(
+        yield Diagnosis(
             name="repository",
             status=Status.FAILED if free < low else Status.WARNING,
             message=f"`{store.url}` has {free:,} bytes free; {estimate}",
@@ -44,7 +44,7 @@ def repository_space(
         yield ok("repository", f"`{store.url}`, {room}; {estimate}")
 
 
-def repository_keys(repository: Repository | None) -> Iterator[Finding]:
+def repository_keys(repository: Repository | None) -> Iterator[Diagnosis]:
     """Say who can read a repository, and whether this machine can write it."""
     if repository is None:
         return
@@ -53,14 +53,14 @@ def repository_keys(repository: Repository | None) -> Iterator[Finding]:
     said += f"signed by {', '.join(f'`{key.name}`' for key in repository.trusted) or 'nobody'}"
     refusal = repository.settled.refusal
     if refusal is not None:
-        yield Finding(
+        yield Diagnosis(
             name="repository keys",
             status=Status.FAILED,
             message=f"{said}; not writable from here: {refusal.message}",
             hint=refusal.hint,
         )
     elif repository.lost_heads():
-        yield Finding(
+        yield Diagnosis(
             name="repository keys",
             status=Status.WARNING,
             message=f"{said}; its ledger lacks entries that this machine has seen",
@@ -70,7 +70,7 @@ def repository_keys(repository: Repository | None) -> Iterator[Finding]:
         yield ok("repository keys", said)
 
 
-def extensions(newest: Manifest | None, session: Session) -> Iterator[Finding]:
+def extensions(newest: Manifest | None, session: Session) -> Iterator[Diagnosis]:
     """Compare what the database and the newest snapshot use with what the server has files for."""
     available = available_extensions(session)
     needed = {*installed_extensions(session), *(newest.extensions if newest else ())}
@@ -78,7 +78,7 @@ def extensions(newest: Manifest | None, session: Session) -> Iterator[Finding]:
     of = f"the database and `{newest.snapshot}` use" if newest else "the database uses"
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
-        yield Finding(
+        yield Diagnosis(
             name="extensions",
             status=Status.FAILED,
             message=f"the server has no files for {names}, which {of}",

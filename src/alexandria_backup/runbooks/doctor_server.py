@@ -16,26 +16,26 @@ from alexandria_backup.runbooks import (
     prechecks_space,
     rights,
 )
-from alexandria_backup.runbooks.doctor_finding import Finding, Status, ok
+from alexandria_backup.runbooks.doctor_diagnosis import Diagnosis, Status, ok
 from alexandria_backup.runbooks.servers import Servers
 
 #: Clocks that differ by more make the names and ages of snapshots misleading.
 _CLOCK_SKEW = timedelta(seconds=5)
 
 
-def server(facts: ServerFacts) -> Iterator[Finding]:
+def server(facts: ServerFacts) -> Iterator[Diagnosis]:
     """Say which server it is, and how it is reached."""
     tls = "TLS" if facts.tls else "no TLS"
     said = f"PostgreSQL {facts.version}, {tls}, direct connection"
     if facts.in_recovery:
-        yield Finding(
+        yield Diagnosis(
             name="server",
             status=Status.WARNING,
             message=f"{said}, a standby: snapshots can be taken there, nothing can be restored",
             hint="give the DSN of the primary for a restore",
         )
     elif not facts.tls and not facts.local:
-        yield Finding(
+        yield Diagnosis(
             name="server",
             status=Status.WARNING,
             message=f"{said}: rows and password cross the network in the clear",
@@ -45,11 +45,11 @@ def server(facts: ServerFacts) -> Iterator[Finding]:
         yield ok("server", said)
 
 
-def clock(facts: ServerFacts) -> Iterator[Finding]:
+def clock(facts: ServerFacts) -> Iterator[Diagnosis]:
     """Compare this machine's clock with the server's."""
     skew = datetime.now(UTC) - facts.now
     if abs(skew) > _CLOCK_SKEW:
-        yield Finding(
+        yield Diagnosis(
             name="clock",
             status=Status.WARNING,
             message=f"this machine's clock is {skew.total_seconds():+.0f} s from the server's",
@@ -59,14 +59,14 @@ def clock(facts: ServerFacts) -> Iterator[Finding]:
         yield ok("clock", "agrees with the server's")
 
 
-def client_tools(find: Callable[[int], ClientTools], facts: ServerFacts) -> Iterator[Finding]:
+def client_tools(find: Callable[[int], ClientTools], facts: ServerFacts) -> Iterator[Diagnosis]:
     """Say which of PostgreSQL's programs would be used."""
     tools = find(facts.major)
     said = f"`pg_dump` and `pg_restore` {tools.version} in `{tools.bin_dir}`"
     if tools.major == facts.major:
         yield ok("client tools", said)
     else:
-        yield Finding(
+        yield Diagnosis(
             name="client tools",
             status=Status.WARNING,
             message=f"{said}, for a server of version {facts.major}",
@@ -74,14 +74,14 @@ def client_tools(find: Callable[[int], ClientTools], facts: ServerFacts) -> Iter
         )
 
 
-def read_rights(session: Session) -> Iterator[Finding]:
+def read_rights(session: Session) -> Iterator[Diagnosis]:
     """Name what a snapshot could not read."""
     hidden = unreadable_tables(session)
     if not hidden:
         yield ok("read rights", "every table and sequence can be read")
         return
     first = hidden[0]
-    yield Finding(
+    yield Diagnosis(
         name="read rights",
         status=Status.FAILED,
         message=f"{len(hidden)} tables or sequences cannot be read, such as "
@@ -90,7 +90,7 @@ def read_rights(session: Session) -> Iterator[Finding]:
     )
 
 
-def restore_rights(servers: Servers) -> Iterator[Finding]:
+def restore_rights(servers: Servers) -> Iterator[Diagnosis]:
     """Ask for what a restore needs of its role; raises what it would be refused with."""
     with servers.maintenance() as maintenance:
         role = role_facts(maintenance)
@@ -103,7 +103,7 @@ def restore_rights(servers: Servers) -> Iterator[Finding]:
     yield ok("restore rights", f"role `{role.name}` may create, rename and end sessions")
 
 
-def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Finding]:
+def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Diagnosis]:
     """Ask for what a restore in place needs of the role and of the live database."""
     status = Status.WARNING
     possible = "`restore --in-place` is possible, with downtime for the whole load"
@@ -117,7 +117,7 @@ def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Finding]:
         except PrecheckRefused as error:
             status = Status.FAILED
             possible = f"`restore --in-place` is not possible: {error.message}"
-    yield Finding(
+    yield Diagnosis(
         name="restore rights",
         status=status,
         message=f"role `{role.name}` may not create databases; {possible}",
@@ -126,7 +126,9 @@ def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Finding]:
     )
 
 
-def server_space(given_free: int | None, servers: Servers, seen: ServerFacts) -> Iterator[Finding]:
+def server_space(
+    given_free: int | None, servers: Servers, seen: ServerFacts
+) -> Iterator[Diagnosis]:
     """Compare the database's size with the space beside it."""
     with servers.maintenance() as maintenance:
         facts = database_facts(maintenance, servers.database)
@@ -137,14 +139,14 @@ def server_space(given_free: int | None, servers: Servers, seen: ServerFacts) ->
     if free is None:
         free = prechecks_space.measured_free(told) or prechecks_space.measured_free(seen)
     if free is None:
-        yield Finding(
+        yield Diagnosis(
             name="server space",
             status=Status.WARNING,
             message=f"the database has {size:,} bytes; free space on the server is not known",
             hint="set `[database] server_free_space`",
         )
     elif free < size:
-        yield Finding(
+        yield Diagnosis(
             name="server space",
             status=Status.FAILED,
             message=f"the database has {size:,} bytes and the server {free:,} free: "

@@ -16,7 +16,7 @@ from alexandria_backup.wiring.rooms import Rooms
 
 if TYPE_CHECKING:
     from alexandria_backup.platforms.deployables.deployables import Files
-    from alexandria_backup.runbooks.doctor_finding import Finding
+    from alexandria_backup.runbooks.doctor_diagnosis import Diagnosis
     from alexandria_backup.wiring.audits import Audits
     from alexandria_backup.wiring.bundle_restores import BundleRestores
     from alexandria_backup.wiring.bundles import Bundles
@@ -146,7 +146,7 @@ class Wiring:
             },
         )
 
-    def doctor(self) -> "tuple[Finding, ...]":
+    def doctor(self) -> "tuple[Diagnosis, ...]":
         """Check everything that can be checked beforehand."""
         from alexandria_backup.runbooks.doctor import examine
         from alexandria_backup.wiring.doctor import doctor_parts

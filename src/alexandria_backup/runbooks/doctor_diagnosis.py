@@ -1,4 +1,4 @@
-"""One line of the doctor's report."""
+"""What the doctor says of one thing: good, or what is wrong and what to do."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,8 +15,8 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line of the doctor's report."""
+class Diagnosis:
+    """What the doctor says of one thing: good, or what is wrong and what to do."""
 
     name: str
     status: Status
@@ -25,11 +25,11 @@ class Finding:
     hint: str | None = None
 
 
-def ok(name: str, message: str) -> Finding:
+def ok(name: str, message: str) -> Diagnosis:
     """Return a line about what is good."""
-    return Finding(name=name, status=Status.OK, message=message)
+    return Diagnosis(name=name, status=Status.OK, message=message)
 
 
-def failed(name: str, error: AlexandriaError) -> Finding:
+def failed(name: str, error: AlexandriaError) -> Diagnosis:
     """Return a line about what an error tells."""
-    return Finding(name=name, status=Status.FAILED, message=error.message, hint=error.hint)
+    return Diagnosis(name=name, status=Status.FAILED, message=error.message, hint=error.hint)
