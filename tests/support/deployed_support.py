@@ -146,7 +146,7 @@ key_encoding = "raw"
         waiting = [line for line in lines if "waits" in line and f"{runbook}-" in line]
         return waiting[0].split()[0] if waiting else None
 
-    def execute(self, statement: str, database: str | None = None) -> list[Any]:
+    def execute(self, statement: str | sql.Composed, database: str | None = None) -> list[Any]:
         conninfo = self.server.conninfo(database or self.database).reveal()
         with psycopg.connect(conninfo, autocommit=True) as connection:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
@@ -157,11 +157,14 @@ key_encoding = "raw"
         return [name for (name,) in rows if name.startswith(self.database)]
 
     def attempts(self) -> set[int]:
-        """What the stubborn writer has written, into whichever database had the name then."""
+        """What the stubborn writer has written, into whatever had the name then."""
         found = set()
         for name in self.databases():
             self._open(name)
-            found |= {n for (n,) in self.execute("SELECT n FROM public.attempts", name)}
+            schemas = "SELECT schemaname FROM pg_tables WHERE tablename = 'attempts'"
+            for (schema,) in self.execute(schemas, name):
+                query = sql.SQL("SELECT n FROM {}").format(sql.Identifier(schema, "attempts"))
+                found |= {n for (n,) in self.execute(query, name)}
         return found
 
     def clear(self) -> None:
@@ -211,7 +214,7 @@ def killed_at(deployed: Deployed, seq: int, moment: str, runbook: str = "restore
 
 
 @contextmanager
-def stubborn_writer(deployed: Deployed) -> Iterator[set[int]]:
+def stubborn_writer(deployed: Deployed, user: str | None = None) -> Iterator[set[int]]:
     """Write through everything, as a client that nobody stops; yield what was acknowledged.
 
     A lost connection is made anew, a refused one is tried again. An answer that was lost is no
@@ -219,7 +222,7 @@ def stubborn_writer(deployed: Deployed) -> Iterator[set[int]]:
     """
     ended = threading.Event()
     acknowledged: set[int] = set()
-    conninfo = deployed.server.conninfo(deployed.database).reveal()
+    conninfo = deployed.server.conninfo(deployed.database, user=user).reveal()
 
     def write() -> None:
         number = 0

@@ -2,20 +2,29 @@
 
 from site_support import Site
 
-#: All that stands in `public`, given to the role of the site.
+#: All that stands in `public`, but for what an extension has made there, given to a role.
 _OWN = """\
 DO $$ DECLARE one record; BEGIN
-FOR one IN SELECT c.oid::regclass AS name, c.relkind FROM pg_class AS c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
-    ORDER BY c.relkind = 'S' LOOP
-    EXECUTE format('ALTER TABLE %%s OWNER TO %%I', one.name, '{role}');
+FOR one IN SELECT i.type, i.identity
+    FROM pg_depend AS d, pg_identify_object(d.classid, d.objid, 0) AS i
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'public'::regnamespace
+      AND d.deptype = 'n' AND i.type <> 'extension'
+      AND NOT EXISTS (SELECT FROM pg_depend AS e WHERE e.classid = d.classid
+                      AND e.objid = d.objid AND e.deptype = 'e')
+    ORDER BY i.type = 'sequence' LOOP
+    EXECUTE format('ALTER %%s %%s OWNER TO %%I', one.type, one.identity, '{role}');
 END LOOP; END $$
 """
 
 
+def own_all(role: str) -> str:
+    """Return the statement that gives a role all that stands in `public`."""
+    return _OWN.format(role=role)
+
+
 def without_administrator(site: Site) -> Site:
     """Let the role of a site own all that is in the database, and nobody stand behind it."""
-    site.sql(_OWN.format(role=site.role))
+    site.sql(own_all(site.role))
     text = site.config.read_text(encoding="utf-8")
     site.config.write_text(text.replace('admin_dsn_file = "admin-dsn"\n', ""), encoding="utf-8")
     return site

@@ -13,6 +13,8 @@ from alexandria_backup.postgres.queries import load
 
 #: The kind of a schema, among those of `NamedFacts`.
 SCHEMA = "schema"
+#: The kind of default privileges: a schema keeps them in its marker, and nothing was called so.
+DEFAULTS = "default privileges"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,8 @@ class SchemaFacts:
     owner: str
     #: True where our role has the owner's rights.
     ours: bool
+    #: True where our role may create in it.
+    may_create: bool
     comment: str | None
     #: True where an extension has made it.
     of_extension: bool
@@ -99,9 +103,9 @@ def things_aside(session: Session, run: str | None = None) -> tuple[Aside, ...]:
         *((found.kind, found.name, found.marker) for found in named(session)),
     )
     return tuple(
-        Aside(kind=kind, name=name, marker=marker)
+        Aside(kind=kind if marker.of else DEFAULTS, name=name, marker=marker)
         for kind, name, marker in marked
-        if marker is not None and marker.of and run in {None, marker.run}
+        if marker is not None and run in {None, marker.run}
     )
 
 
@@ -120,17 +124,6 @@ class Immovable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DefaultPrivileges:
-    """What objects that a role creates are granted from the beginning."""
-
-    role: str
-    #: None for those in every schema.
-    schema: str | None
-    #: One letter, as in `pg_default_acl`.
-    kind: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class ExtensionFacts:
     """An extension of the database."""
 
@@ -143,12 +136,6 @@ def immovable(session: Session) -> tuple[Immovable, ...]:
     """Return what cannot be put aside."""
     records = session.records(load("aside")["cannot_be_put_aside"])
     return tuple(Immovable(**record) for record in records)
-
-
-def default_privileges(session: Session) -> tuple[DefaultPrivileges, ...]:
-    """Return the default privileges that somebody has set."""
-    records = session.records(load("aside")["default_privileges"])
-    return tuple(DefaultPrivileges(**record) for record in records)
 
 
 def extensions(session: Session) -> Mapping[str, ExtensionFacts]:

@@ -10,6 +10,7 @@ schema (publications, foreign servers, foreign-data wrappers) is renamed, too.
 from collections.abc import Collection, Iterator
 
 from alexandria_backup.postgres.aside import (
+    DEFAULTS,
     SCHEMA,
     Aside,
     SchemaFacts,
@@ -20,6 +21,12 @@ from alexandria_backup.postgres.aside import (
 )
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import Grant
+from alexandria_backup.postgres.default_privileges import (
+    bring_back_defaults,
+    default_privileges,
+    reset_defaults,
+    written,
+)
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
 from alexandria_backup.postgres.marker import Marker, MarkerRole
 from alexandria_backup.postgres.queries import load
@@ -55,6 +62,15 @@ def put_aside(
     another one is left as it is. To be called in a transaction, so that all of it happens or
     nothing. Raises StatementFailed where the server refuses.
     """
+    defaults = default_privileges(session, staying)
+    if defaults and role == "kept":
+        name = kept_name("alexandria_default_privileges", suffix)
+        marker = Marker(run=run, role=role, of="", comment=written(session, defaults))
+        reset_defaults(session, defaults)
+        session.execute(f"CREATE SCHEMA {quote_identifier(name)}")
+        _comment(session, SCHEMA, name, marker.encode())
+    else:
+        reset_defaults(session, defaults)
     for schema in schemas(session):
         if schema.of_extension or schema.marker is not None:
             continue
@@ -82,11 +98,18 @@ def bring_back(session: Session, things: Collection[Aside]) -> None:
     What has these names now must have been put aside before.
     """
     for aside in things:
+        if aside.kind == DEFAULTS:
+            continue
         if aside.marker.stays:
             _fill(session, aside)
             continue
         _rename(session, aside.kind, aside.name, aside.marker.of)
         _comment(session, aside.kind, aside.marker.of, aside.marker.comment)
+    for aside in things:
+        if aside.kind == DEFAULTS:
+            # At the end: they may be those of a schema.
+            bring_back_defaults(session, aside.marker.comment or "[]")
+            session.execute(f"DROP SCHEMA {quote_identifier(aside.name)}")
 
 
 def exchange(
@@ -114,13 +137,14 @@ def drop_aside(session: Session, *, run: str, role: MarkerRole) -> None:
     """Drop what a run has put aside in this role, relation by relation; doing it twice is fine."""
     found = [aside for aside in things_aside(session, run) if aside.marker.role == role]
     # A publication names tables, a foreign table its server: what others need goes last.
-    for kind in ("publication", SCHEMA, "server", "foreign data wrapper"):
+    for kind in ("publication", SCHEMA, DEFAULTS, "server", "foreign data wrapper"):
         for aside in found:
             if aside.kind != kind:
                 continue
             if kind == SCHEMA:
                 drop_relations(session, aside.name)
-            session.execute(f"DROP {kind} IF EXISTS {quote_identifier(aside.name)} CASCADE")
+            word = SCHEMA if kind == DEFAULTS else kind
+            session.execute(f"DROP {word} IF EXISTS {quote_identifier(aside.name)} CASCADE")
 
 
 def drop_relations(session: Session, schema: str) -> None:

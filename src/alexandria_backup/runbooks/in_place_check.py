@@ -14,7 +14,6 @@ from alexandria_backup.postgres.aside import (
     SchemaFacts,
     contents,
     creatable_extensions,
-    default_privileges,
     extensions,
     immovable,
     may_create,
@@ -25,6 +24,7 @@ from alexandria_backup.postgres.aside import (
 from alexandria_backup.postgres.catalog import large_object_count
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts
+from alexandria_backup.postgres.default_privileges import default_privileges
 from alexandria_backup.postgres.fence import writes_forbidden
 from alexandria_backup.postgres.put_aside import PUBLIC
 from alexandria_backup.postgres.restoring import refuse_other_holder
@@ -85,8 +85,9 @@ def refuse_what_stays(session: Session, stay: Collection[str]) -> None:
 
     `stay` are the schemas that are emptied and not renamed.
     """
-    for name in sorted(stay):
-        _refuse_contents(session, name)
+    for schema in schemas(session):
+        if schema.name in stay:
+            _refuse_contents(session, schema)
     for found in named(session):
         if found.marker is None and not found.ours:
             raise RightsMissing(
@@ -98,11 +99,11 @@ def refuse_what_stays(session: Session, stay: Collection[str]) -> None:
         raise PrecheckRefused(
             f"{thing.kind} `{thing.name}` cannot be put aside: {_WHY[thing.kind]}", hint=_LEAVE_OUT
         )
-    for default in default_privileges(session):
-        if default.schema is None or default.schema in stay:
-            raise PrecheckRefused(
-                f"default privileges of `{default.role}` would apply to what is loaded, and cannot "
-                "be put aside",
+    for default in default_privileges(session, stay):
+        if not default.ours:
+            raise RightsMissing(
+                f"default privileges of `{default.role}` would apply to what is loaded, and our "
+                "role cannot put them aside",
                 hint=shell("psql", "-c", f'alter default privileges for role "{default.role}" …'),
             )
     count = large_object_count(session)
@@ -146,20 +147,26 @@ def refuse_without_rights(session: Session, role: RoleFacts, facts: DatabaseFact
         )
 
 
-def _refuse_contents(session: Session, schema: str) -> None:
+def _refuse_contents(session: Session, schema: SchemaFacts) -> None:
     """What is in a schema that stays must be ours to move, and not more than can be locked."""
-    found = contents(session, schema)
+    found = contents(session, schema.name)
+    why = "since an extension needs it" if schema.extensions else f"as it is `{schema.owner}`'s"
     for item in found:
         if not item.ours:
             raise RightsMissing(
-                f"{item.kind} `{item.identity}` belongs to `{item.owner}`, and schema `{schema}` "
-                "stays, since an extension needs it: it cannot be moved out of there",
+                f"{item.kind} `{item.identity}` belongs to `{item.owner}`, and schema "
+                f"`{schema.name}` stays, {why}: it cannot be moved out of there",
                 hint=_LEAVE_OUT,
             )
+    if not schema.may_create:
+        raise RightsMissing(
+            f"our role may create nothing in schema `{schema.name}` of `{schema.owner}`",
+            hint=shell("psql", "-c", f'grant create on schema "{schema.name}" to …'),
+        )
     most = room_for_locks(session) // _LOCKS_EACH
     if len(found) > most:
         raise PrecheckRefused(
-            f"{len(found):,} objects must be moved out of schema `{schema}` at once, and the "
+            f"{len(found):,} objects must be moved out of schema `{schema.name}` at once, and the "
             f"server can lock no more than about {most:,}",
             hint="raise `max_locks_per_transaction` on the server",
         )

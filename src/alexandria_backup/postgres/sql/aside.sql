@@ -5,6 +5,7 @@
 -- themselves, cannot be moved by everybody who may create them.
 SELECT n.nspname AS name, pg_catalog.pg_get_userbyid(n.nspowner) AS owner,
     pg_catalog.pg_has_role(n.nspowner, 'USAGE') AS ours,
+    pg_catalog.has_schema_privilege(n.oid, 'CREATE') AS may_create,
     pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment,
     EXISTS (SELECT FROM pg_catalog.pg_depend AS e
             WHERE e.classid = 'pg_catalog.pg_namespace'::regclass AND e.objid = n.oid
@@ -110,12 +111,38 @@ WHERE o.oid >= 16384
 ORDER BY o.kind, o.name
 
 -- name: default_privileges
--- NULL for those of the whole database.
+-- A schema of NULL is every schema.
 SELECT pg_catalog.pg_get_userbyid(a.defaclrole) AS role, n.nspname AS schema,
-    a.defaclobjtype::text AS kind
+    a.defaclobjtype::text AS kind, pg_catalog.pg_has_role(a.defaclrole, 'USAGE') AS ours
 FROM pg_catalog.pg_default_acl AS a
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = a.defaclnamespace
 ORDER BY 1, 2, 3
+
+-- name: default_grants
+-- What a role's objects of a kind are granted; in every schema, where nobody has set anything, what
+-- PostgreSQL grants, whose letter for sequences is another one.
+SELECT
+    CASE WHEN g.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(g.grantee) END AS grantee,
+    g.privilege_type AS privilege, g.is_grantable AS grantable
+FROM (SELECT r.oid, %s::text AS schema, %s::text AS kind
+      FROM pg_catalog.pg_roles AS r WHERE r.rolname = %s) AS w
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
+LEFT JOIN pg_catalog.pg_default_acl AS a
+  ON a.defaclrole = w.oid AND a.defaclobjtype = w.kind::"char"
+ AND a.defaclnamespace = coalesce(n.oid, 0)
+CROSS JOIN LATERAL pg_catalog.aclexplode(coalesce(a.defaclacl, CASE WHEN w.schema IS NULL
+    THEN pg_catalog.acldefault(CASE w.kind WHEN 'S' THEN 's' ELSE w.kind END::"char", w.oid) END)) AS g
+ORDER BY 1 NULLS FIRST, 2
+
+-- name: usual_grants
+SELECT
+    CASE WHEN g.grantee = 0 THEN NULL ELSE pg_catalog.pg_get_userbyid(g.grantee) END AS grantee,
+    g.privilege_type AS privilege, g.is_grantable AS grantable
+FROM pg_catalog.pg_roles AS r
+CROSS JOIN LATERAL pg_catalog.aclexplode(pg_catalog.acldefault(
+    CASE %s WHEN 'S' THEN 's' WHEN 'r' THEN 'r' WHEN 'f' THEN 'f' WHEN 'T' THEN 'T'
+    WHEN 'n' THEN 'n' ELSE 'L' END::"char", r.oid)) AS g
+WHERE r.rolname = %s
 
 -- name: may_create
 SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
