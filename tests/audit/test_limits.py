@@ -1,7 +1,10 @@
 """Many tenants, a table that is altered while it is read, and a real standby."""
 
+import json
+import re
+import tracemalloc
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,13 +12,15 @@ import pytest
 from standby_support import catch_up, standby_of
 
 from alexandria_backup.audit import parallel
+from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.chain import ChainWalker
-from alexandria_backup.audit.discovery import discover_table
+from alexandria_backup.audit.discovery import AuditTable, discover_table
+from alexandria_backup.audit.finding import Code
 from alexandria_backup.audit.key import AuditKey
 from alexandria_backup.audit.parallel import walk_table
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import Status
-from alexandria_backup.audit.verify import verify_live
+from alexandria_backup.audit.verify import verify_live, verify_rows
 from alexandria_backup.audit.writer import NewEntry, append
 from alexandria_backup.demo.audit_rows import COPY_AUDIT_ROWS, audit_rows
 from alexandria_backup.errors import StatementFailed
@@ -25,6 +30,9 @@ from alexandria_backup.postgres.embedded import EmbeddedServer
 
 KEY: Final = bytes(range(32))
 TENANTS: Final = 200
+GAPS: Final = 5000
+#: A timestamp as the writer gives it to the server, which gives it back otherwise.
+_ISO: Final = re.compile(rb"(\d)T([\d:.]+)\+00:00")
 #: `conftest.Chain`, which cannot be imported from here.
 Chain = Any
 DDL = (
@@ -50,6 +58,47 @@ def test_each_of_two_hundred_tenants_has_a_chain(chain: Chain) -> None:
     chain.sql("DELETE FROM public.audit_logs WHERE action IN ('a199', 'a207', 'a406')")
     cut = verify_live(chain.session, recipe=recipe, key=chain.key, anchors=report.anchors)
     assert {finding.chain for finding in cut.findings} == {"t199", "t007", "t006"}
+
+
+def test_what_holds_for_each_of_many_tenants_is_said_once(chain: Chain) -> None:
+    chain.sql("TRUNCATE public.audit_logs")
+    chain.sql(
+        "INSERT INTO public.audit_logs (id, tenant_id, created_at) "
+        "SELECT n::text, 'tenant ' || n % 50, now() FROM generate_series(1, 100) AS n"
+    )
+    recipe = replace(ALEXANDRIA_V1, per_tenant=True)
+    lost = [
+        Anchor(
+            chain=f"gone {n}", count=1, first_id="1", first_hmac="", last_id="1", last_hmac="",
+            rolling="", settled="",
+        )
+        for n in range(50)
+    ]  # fmt: skip
+    report = verify_live(chain.session, recipe=recipe, key=chain.key, anchors=lost, limit=5)
+    assert report.chains == 50
+    said = [reason for reason in report.skipped if "carry no HMAC" in reason]
+    assert said == ["2 rows from before the chain carry no HMAC: nothing protects them"]
+    assert report.counts == {Code.BEHIND_ANCHOR: 50}
+    assert len(report.findings) == 5
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_findings_in_great_number_are_counted_in_full_and_cost_little(
+    table: AuditTable, *, keyed: bool
+) -> None:
+    lines = [_ISO.sub(rb"\1 \2+00", line[:-1]) for line in audit_rows(2 * GAPS, seed=1, key=KEY)]
+    key = AuditKey.of(KEY) if keyed else None
+    tracemalloc.start()
+    try:
+        report = verify_rows(lines[::2], table, recipe=ALEXANDRIA_V1, key=key)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report.counts == {Code.LINK_BROKEN: GAPS - 1}
+    assert len(report.findings) == 100
+    assert report.findings[0].before == lines[0].split(b"\t")[0].decode()
+    assert len(json.dumps([asdict(finding) for finding in report.findings])) < 100_000
+    assert peak < 1000 * GAPS + 2_000_000
 
 
 @pytest.mark.parametrize("statement", DDL)

@@ -10,7 +10,7 @@ from alexandria_backup.audit.anchor import BLOCK_ROWS, Anchor, Rolling
 from alexandria_backup.audit.links import Shape
 from alexandria_backup.audit.recipe import HMAC_BYTES, Recipe
 from alexandria_backup.audit.runs import Block, Record
-from alexandria_backup.audit.segments import Stretch
+from alexandria_backup.audit.segments import Segment
 
 
 class Mark(NamedTuple):
@@ -131,11 +131,11 @@ def _walk_on(shape: Shape, recipe: Recipe, incarnation: str | None, resumed: Res
     return Walked(anchor=made if shape.whole else None, marks=marks, reached=count)
 
 
-def _records(stretch: Stretch) -> Iterator[Record]:
+def _records(stretch: Segment) -> Iterator[Record]:
     return islice(stretch.run.records(), stretch.start, stretch.end + 1)
 
 
-def _blocks(stretch: Stretch) -> Iterator[Block]:
+def _blocks(stretch: Segment) -> Iterator[Block]:
     """Yield the remembered rows of a stretch, cut where it begins and ends."""
     passed = 0
     for block in stretch.run.remembered():

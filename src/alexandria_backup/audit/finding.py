@@ -76,10 +76,14 @@ class Findings:
         self.counts: Counter[Code] = Counter()
         self.listed: list[Finding] = []
 
+    def count(self, code: Code, *, waiting: int = 0) -> bool:
+        """Count a finding; tell whether it can be listed, besides so many that wait for that."""
+        self.counts[code] += 1
+        return len(self.listed) + waiting < self.limit
+
     def add(self, finding: Finding) -> None:
         """Count a finding, and keep it while there is room."""
-        self.counts[finding.code] += 1
-        if len(self.listed) < self.limit:
+        if self.count(finding.code):
             self.listed.append(finding)
 
     def add_all(
@@ -90,6 +94,11 @@ class Findings:
             self.add(finding)
         if code is not None and unlisted > 0:
             self.counts[code] += unlisted
+
+    def merge(self, other: "Findings") -> None:
+        """Add what others are, counted and listed."""
+        self.counts.update(other.counts)
+        self.listed += other.listed[: max(self.limit - len(self.listed), 0)]
 
 
 def shown(sealed: bytes | None) -> str:

@@ -43,10 +43,13 @@ class OneChain:
 
     def end(self) -> None:
         """All rows have come."""
-        if self._run is not None:
-            last = self._layout.parse(self._last)
-            self._run.tip_id, self._run.tip_at = readable(last.id), _at(last)
-        self._run = None
+        run, self._run = self._run, None
+        if run is None:
+            return
+        if run.rows == 1:
+            run.tip_time, run.tip_id = run.head_at
+        else:
+            run.tip_time, run.tip_id = _at(self._layout.parse(self._last))
 
     def _follow(self, rows: Sequence[bytes], start: int) -> int:
         """Take rows from `start` on as long as each goes on from the one before; return how many.
@@ -64,9 +67,7 @@ class OneChain:
     def _remember(self, run: Run, rows: Sequence[bytes], sealed: list[bytes]) -> None:
         digests = [sha256(row).digest() for row in rows]
         ids = self._layout.ids_of(rows)
-        run.blocks.append(self._log.add(ids, sealed, digests, valid=True))
-        run.rows += len(rows)
-        run.tip = sealed[-1]
+        run.add(self._log.add(ids, sealed, digests, valid=True), len(rows), sealed[-1])
         self._tip_text = self._recipe.output.write(run.tip)
         self._last = rows[-1]
         self.seen.hashed += len(rows)
@@ -97,9 +98,7 @@ class OneChain:
         if fault is not None:
             self._mismatch(row, run, fault)
         digest = sha256(canonical).digest()
-        run.blocks.append(self._log.add([row.id], [sealed], [digest], valid=fault is None))
-        run.rows += 1
-        run.tip = sealed
+        run.add(self._log.add([row.id], [sealed], [digest], valid=fault is None), 1, sealed)
         self._tip_text = stored
         self._last = canonical
 
@@ -134,14 +133,15 @@ class OneChain:
     def _begin(self, row: AuditRow, previous: bytes | None, sealed: bytes, *, valid: bool) -> Run:
         self.end()
         self._open_bad = None
+        time, ident = _at(row)
         run = Run(
             number=len(self.seen.runs),
             log=self._log,
             begins=self._recipe.begins(row.prev_hmac),
             previous=previous,
             head=sealed,
-            head_id=readable(row.id),
-            head_at=_at(row),
+            head_id=ident,
+            head_time=time,
             head_valid=valid,
         )
         self.seen.runs.append(run)

@@ -9,7 +9,7 @@ import struct
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
@@ -140,9 +140,12 @@ def _reopened(path: Path) -> RunLog:
     return log
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Run:
-    """Consecutive rows, each following the one before it."""
+    """Consecutive rows, each following the one before it.
+
+    There may be as many as there are rows, so nothing is held twice.
+    """
 
     number: int
     log: RunLog
@@ -152,18 +155,41 @@ class Run:
     previous: bytes | None
     head: bytes
     head_id: str
-    head_at: tuple[int, str]
+    #: When a row says that it was made, in microseconds since the epoch; 0 where it says nothing.
+    head_time: int
     head_valid: bool
-    #: Where its rows are in the log, block by block.
-    blocks: "array[int]" = field(default_factory=lambda: array("Q"))
+    #: Where its rows are in the log: the first block, and those behind it.
+    first_block: int = 0
+    more_blocks: "array[int] | None" = None
     rows: int = 0
     tip: bytes = b""
     tip_id: str = ""
-    tip_at: tuple[int, str] = (0, "")
+    tip_time: int = 0
+
+    @property
+    def head_at(self) -> tuple[int, str]:
+        """Time and id of its first row."""
+        return self.head_time, self.head_id
+
+    @property
+    def tip_at(self) -> tuple[int, str]:
+        """Time and id of its last row."""
+        return self.tip_time, self.tip_id
+
+    def add(self, block: int, rows: int, tip: bytes) -> None:
+        """Add rows that are in a block of the log, the last of them with the HMAC `tip`."""
+        if not self.rows:
+            self.first_block = block
+        elif self.more_blocks is None:
+            self.more_blocks = array("Q", [block])
+        else:
+            self.more_blocks.append(block)
+        self.rows += rows
+        self.tip = tip
 
     def remembered(self) -> Iterator[Block]:
         """Yield the run's rows, block by block, in order."""
-        return map(self.log.block, self.blocks)
+        return map(self.log.block, (self.first_block, *(self.more_blocks or ())))
 
     def records(self) -> Iterator[Record]:
         """Yield the run's rows one by one, in order."""

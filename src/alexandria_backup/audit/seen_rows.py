@@ -57,10 +57,8 @@ class SeenRows:
     @property
     def begins(self) -> At | None:
         """Time and id of the first row that carries an HMAC; None where none does."""
-        heads = [run.head_at for run in self.runs if run.begins] or [
-            run.head_at for run in self.runs
-        ]
-        return min(heads, default=None)
+        first = min((run.head_at for run in self.runs if run.begins), default=None)
+        return first or min((run.head_at for run in self.runs), default=None)
 
     def mismatches(self, shape: Shape) -> list[Finding]:
         """Return the first rows that do not verify, with their places in the chain."""

@@ -5,41 +5,66 @@ chain's own, is found out by going through it once.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from alexandria_backup.audit.runs import Run
-
-
-class Stretch(NamedTuple):
-    """Consecutive rows of a run, by their indexes in it, the last one included."""
-
-    run: Run
-    start: int
-    end: int
+from alexandria_backup.audit.runs import Record, Run
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Segment:
-    """Consecutive rows of a run between two places where something is joined."""
+    """Consecutive rows of a run between two places where something is joined.
+
+    There are as many as runs, or a few more: what the run knows is not held again.
+    """
 
     run: Run
     #: Indexes in the run, the last one included.
     start: int
     end: int
-    first_id: str
-    first_hmac: bytes
-    first_valid: bool
-    last_id: str
-    children: list["Segment"] = field(default_factory=list)
+    #: Its first and its last row, where they are in the middle of the run.
+    first: Record | None = None
+    last: Record | None = None
+    children: "list[Segment] | tuple[()]" = ()
     #: Rows on the longest way from its first row on.
     longest: int = 0
     position: int | None = None
 
     @property
+    def rows(self) -> int:
+        """How many it has."""
+        return self.end - self.start + 1
+
+    @property
+    def first_id(self) -> str:
+        """The id of its first row."""
+        return self.first.id if self.first else self.run.head_id
+
+    @property
+    def first_hmac(self) -> bytes:
+        """The HMAC of its first row."""
+        return self.first.sealed if self.first else self.run.head
+
+    @property
+    def first_valid(self) -> bool:
+        """Whether its first row is what was signed."""
+        return self.first.valid if self.first else self.run.head_valid
+
+    @property
+    def last_id(self) -> str:
+        """The id of its last row."""
+        return self.last.id if self.last else self.run.tip_id
+
+    @property
     def rank(self) -> tuple[bool, int, bytes]:
         """Which of several followers is taken for the chain's own: not by order of arrival."""
         return self.first_valid, self.longest, self.first_hmac
+
+    def add(self, child: "Segment") -> None:
+        """Hang another one below it."""
+        if isinstance(self.children, list):
+            self.children.append(child)
+        else:
+            self.children = [child]
 
 
 def measured(roots: list[Segment], orphans: list[Segment]) -> list[Segment]:
@@ -53,18 +78,18 @@ def measured(roots: list[Segment], orphans: list[Segment]) -> list[Segment]:
         order.append(segment)
         if segment.position is not None:
             for child in segment.children:
-                child.position = segment.position + segment.end - segment.start + 1
+                child.position = segment.position + segment.rows
         stack.extend(segment.children)
     for segment in reversed(order):
         below = max((child.longest for child in segment.children), default=0)
-        segment.longest = below + segment.end - segment.start + 1
+        segment.longest = below + segment.rows
     return order
 
 
-def path_of(roots: list[Segment]) -> Iterator[Stretch]:
+def path_of(roots: list[Segment]) -> Iterator[Segment]:
     """Yield the chain's own way from its root on: at each fork the follower of the highest rank."""
-    followers = roots
+    followers: list[Segment] | tuple[()] = roots
     while followers:
         segment = max(followers, key=lambda follower: follower.rank)
-        yield Stretch(segment.run, segment.start, segment.end)
+        yield segment
         followers = segment.children

@@ -78,9 +78,9 @@ class _Verdict:
             findings=tuple(listed[: evidence.limit]),
             counts=counts,
             known=tuple(self.known[: evidence.limit]),
-            skipped=tuple(self.skipped),
+            skipped=_listed(self.skipped, evidence.limit),
             uncovered=evidence.layout.table.uncovered(evidence.layout.recipe),
-            notes=(*self._standing_notes(), *self.notes),
+            notes=(*self._standing_notes(), *_listed(self.notes, evidence.limit)),
             out_of_order=self.breaks,
         )
 
@@ -90,15 +90,25 @@ class _Verdict:
         gone = gone_heads(evidence.retirements, chain.name, evidence.layout.recipe)
         if evidence.resumed is not None:
             gone[evidence.resumed.previous] = evidence.resumed.position
-        shape = join(chain.runs, chain=chain.name, keyed=keyed, retired=gone)
-        if all(excused(f, evidence.retirements) and f.code in _FORKS for f in shape.findings):
+        shape = join(
+            chain.runs,
+            chain=chain.name,
+            keyed=keyed,
+            limit=self.findings.limit,
+            retired=gone,
+            asked={bad.run.number for bad in chain.bad if bad.run is not None},
+        )
+        explained = all(
+            excused(f, evidence.retirements) and f.code in _FORKS for f in shape.findings.listed
+        )
+        if explained and len(shape.findings.listed) == shape.findings.counts.total():
             shape = replace(shape, whole=bool(shape.path))
         self.breaks += chain.breaks
         if not doubtful:
             listed = chain.mismatches(shape)
             unlisted = chain.bad_rows - len(listed)
             self.findings.add_all(listed, unlisted, Code.ROW_HMAC_MISMATCH)
-        self.findings.add_all(shape.findings)
+        self.findings.merge(shape.findings)
         older = chain.unhashed.report(self.findings, chain=chain.name, begins=chain.begins)
         if older:
             self.skipped.append(
@@ -182,7 +192,7 @@ class _Verdict:
         failed = evidence.computed and not evidence.proved
         if not hashed or not (failed or unread == hashed):
             return False
-        heads = [run.head_id for chain in evidence.chains for run in chain.runs]
+        heads = (run.head_id for chain in evidence.chains for run in chain.runs)
         recipe = evidence.layout.recipe
         self.findings.add(
             Finding(
@@ -254,3 +264,10 @@ class _Verdict:
                 "time and memory for each and says nothing against them"
             )
         return tuple(notes)
+
+
+def _listed(lines: Sequence[str], limit: int) -> tuple[str, ...]:
+    """Return the first of several lines, each once: there may be one for each tenant or anchor."""
+    different = tuple(dict.fromkeys(lines))
+    more = len(different) - limit
+    return different if more <= 0 else (*different[:limit], f"and {more:,} more like these")
