@@ -3,17 +3,17 @@
 import itertools
 from pathlib import Path
 
-from bench import database
+from bench import database, hard_snapshots
+from bench.hard_snapshots import RECIPE
 from bench.measuring import Result, alternating, faster
 from bench.workshop import Workshop, size_of
 
-_RECIPE = '"$BIN/pg_dump" --format=custom --compress=9 --file="$DIR/recipe.pgdump" --dbname="$DSN"'
 _PIPE = '"$BIN/pg_dump" --format=custom --compress=0 --dbname="$DSN" | zstd -q -T0 -1 > "$DIR/pipe"'
 
 
 def run(workshop: Workshop) -> list[Result]:
-    """Measure full and second snapshots, their sizes and their memory."""
-    return [*_full(workshop), *_second(workshop), *_hard(workshop)]
+    """Measure full and second snapshots, their sizes and their memory; then the hard cases."""
+    return [*_full(workshop), *_second(workshop), *hard_snapshots.run(workshop)]
 
 
 def _full(workshop: Workshop) -> list[Result]:
@@ -28,7 +28,7 @@ def _full(workshop: Workshop) -> list[Result]:
     seconds = alternating(
         {
             "ours": ours,
-            "recipe": lambda: workshop.pipe(_RECIPE).seconds,
+            "recipe": lambda: workshop.pipe(RECIPE).seconds,
             "pipe": lambda: workshop.pipe(_PIPE).seconds,
         },
         runs=workshop.runs,
@@ -77,7 +77,7 @@ def _second(workshop: Workshop) -> list[Result]:
         return seconds
 
     seconds = alternating(
-        {"ours": ours, "recipe": lambda: workshop.pipe(_RECIPE).seconds}, runs=workshop.runs
+        {"ours": ours, "recipe": lambda: workshop.pipe(RECIPE).seconds}, runs=workshop.runs
     )
     return [
         faster(
@@ -92,28 +92,4 @@ def _second(workshop: Workshop) -> list[Result]:
             goal="≤ 0.03",
             value=sorted(grown)[len(grown) // 2] / size_of(workshop.folder / "recipe.pgdump"),
         ),
-    ]
-
-
-def _hard(workshop: Workshop) -> list[Result]:
-    """Measure what no page range helps with: rows changed all over, without a goal."""
-    place = workshop.new_repository("hard")
-    workshop.ours("snapshot", "create", "--yes", repository=place)
-    turns = itertools.count(1)
-
-    def ours() -> float:
-        with workshop.session() as session:
-            database.change_at_random(session, share=0.01, turn=next(turns))
-        return workshop.ours("snapshot", "create", "--yes", repository=place).seconds
-
-    seconds = alternating(
-        {"ours": ours, "recipe": lambda: workshop.pipe(_RECIPE).seconds}, runs=workshop.runs
-    )
-    return [
-        faster(
-            "second snapshot, 1 % of the rows of a table changed at random, vs the paper recipe",
-            ours=seconds["ours"],
-            theirs=seconds["recipe"],
-            runs=workshop.runs,
-        )
     ]
