@@ -2,7 +2,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,7 @@ from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import SnapshotKind
 from alexandria_backup.repository.objects import objects_present
 from alexandria_backup.repository.prune import Pruned, dry_run, prune
-from alexandria_backup.repository.prune_plan import PrunePlan
+from alexandria_backup.repository.prune_plan import PrunePlan, plan
 from alexandria_backup.repository.removal import delete_snapshot
 from alexandria_backup.repository.retention import KeepRules
 from alexandria_backup.repository.trust import Keys
@@ -240,10 +240,21 @@ def test_a_tombstone_that_cannot_be_read_holds_nobody_up(site: Site, data: bytes
 
 class TestTheLastGoodOne:
     def test_it_stays_whatever_the_rules_say(self, site: Site) -> None:
-        good = site.snapshot([b"good"])
-        site.snapshot([b"safety"], created=later(1), kind=SnapshotKind.SAFETY)
+        site.snapshot([b"old"])
+        good = site.snapshot([b"good"], created=later(0.5))
+        newest = site.snapshot([b"safety"], created=later(1), kind=SnapshotKind.SAFETY)
         pruned(site, KeepRules(within=AT_ONCE))
-        assert site.ids() == [good.snapshot]
+        assert site.ids() == [good.snapshot, newest.snapshot]
+
+    def test_a_clock_that_is_years_ahead_takes_nothing(self, site: Site) -> None:
+        snapshots = [site.snapshot([b"%d" % day], created=later(day / 4)) for day in range(4)]
+        ahead = datetime.now(UTC) + timedelta(days=4000)
+        rules = KeepRules(within=timedelta(days=1))
+        planned = plan(site.repository(), rules, now=ahead, leases=())
+        assert [one.entry.id for one in planned.verdicts if one.is_kept] == [
+            snapshot.snapshot for snapshot in snapshots
+        ]
+        assert planned.objects == {}
 
     def test_one_with_a_missing_object_is_not_it(self, site: Site) -> None:
         good = site.snapshot([b"good"])

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from manifest_support import build_manifest
 from repository_support import NOON, later
 
-from alexandria_backup.repository.entries import SnapshotEntry
+from alexandria_backup.repository.entries import SnapshotEntry, in_order
 from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.manifest import SignedManifest
 from alexandria_backup.repository.manifest_parts import ArchivePart, SnapshotKind, StoredPart
@@ -20,6 +20,7 @@ PRESENT = {object_name(DIGEST): 9}
 def entry(created: datetime, name: str = "", **changes: object) -> SnapshotEntry:
     snapshot = name or f"shop-{created:%Y%m%dT%H%M%SZ}-aaaa"
     problem = changes.pop("problem", None)
+    stored = changes.pop("stored", created)
     part = changes.pop("part", PART)
     archive = ArchivePart(
         name=None,
@@ -43,13 +44,13 @@ def entry(created: datetime, name: str = "", **changes: object) -> SnapshotEntry
         bytes=9,
         signed=SignedManifest(manifest=manifest, signers=(), signed=False),
         problem=problem,  # type: ignore[arg-type]
-        stored=created,
+        stored=stored,  # type: ignore[arg-type]
         examined="stored",
     )
 
 
 def kept(entries: list[SnapshotEntry], rules: KeepRules) -> list[str]:
-    verdicts = judge(entries, rules, now=later(60), present=PRESENT)
+    verdicts = judge(entries, rules, present=PRESENT)
     return [verdict.entry.id for verdict in verdicts if verdict.is_kept]
 
 
@@ -66,7 +67,7 @@ def test_the_last_are_kept() -> None:
         (KeepRules(monthly=3), [7, 30.5]),
         (KeepRules(yearly=3), [30.5]),
         (KeepRules(hourly=2), [30, 30.5]),
-        (KeepRules(within=timedelta(days=31)), [29, 29.5, 30, 30.5]),
+        (KeepRules(within=timedelta(days=1.5)), [29, 29.5, 30, 30.5]),
         (KeepRules(last=1, weekly=2, monthly=2), [7, 27, 30.5]),
     ],
 )
@@ -74,6 +75,21 @@ def test_each_rule_keeps_the_newest_of_each_period(rules: KeepRules, days: list[
     """Monday noon is the start; two snapshots a day, for a month, the last at a midnight."""
     entries = [entry(later(half / 2)) for half in range(62)]
     assert kept(entries, rules) == [entry(later(day)).id for day in days]
+
+
+def test_a_server_that_was_years_ahead_once_displaces_no_snapshot() -> None:
+    ahead = entry(later(4000), "shop-ahead-aaaa", stored=later(2))
+    entries = [entry(later(1)), ahead, *(entry(later(day)) for day in (3, 4))]
+    assert kept(entries, KeepRules(last=2)) == [e.id for e in entries[2:]]
+    assert kept(entries, KeepRules(within=timedelta(days=2))) == [e.id for e in entries[1:]]
+    assert [e.id for e in last_good(entries, PRESENT)] == [entries[3].id]
+    assert [e.id for e in in_order(entries[::-1])] == [e.id for e in entries]
+
+
+def test_what_is_young_is_so_by_the_newest_and_by_no_clock_of_today() -> None:
+    """A prune on a machine that is years ahead finds the same to be young."""
+    entries = [entry(later(day)) for day in range(10)]
+    assert kept(entries, KeepRules(within=timedelta(days=3))) == [e.id for e in entries[6:]]
 
 
 def test_each_kind_is_counted_on_its_own() -> None:
@@ -91,14 +107,15 @@ def test_each_database_is_counted_on_its_own() -> None:
 
 
 def test_the_reasons_are_named() -> None:
-    verdicts = judge([entry(NOON)], KeepRules(last=3, daily=1), now=later(1), present=PRESENT)
+    verdicts = judge([entry(NOON)], KeepRules(last=3, daily=1), present=PRESENT)
     assert verdicts[0].reasons == ("last 1 of 3", "daily 2026-11-23", "last good one")
 
 
 class TestLastGood:
     def test_it_is_kept_whatever_the_rules_say(self) -> None:
-        entries = [entry(NOON), entry(later(1), kind=SnapshotKind.SAFETY)]
-        assert kept(entries, KeepRules(within=timedelta(0))) == [entries[0].id]
+        old, good = entry(NOON), entry(later(1))
+        newest = entry(later(2), kind=SnapshotKind.SAFETY)
+        assert kept([old, good, newest], KeepRules(within=timedelta(0))) == [good.id, newest.id]
 
     @pytest.mark.parametrize(
         "worse",

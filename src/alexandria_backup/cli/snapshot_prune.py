@@ -29,7 +29,7 @@ def command(
     keep_monthly: Annotated[Keep, typer.Option(min=0, help="Keep the last of each month.")] = None,
     keep_yearly: Annotated[Keep, typer.Option(min=0, help="Keep the last of each year.")] = None,
     keep_within_days: Annotated[
-        Keep, typer.Option(min=0, help="Keep all that are no older.")
+        Keep, typer.Option(min=0, help="Keep all no older than that against the newest.")
     ] = None,
     yes: Yes = False,
     json: Json = False,

@@ -83,10 +83,18 @@ class SnapshotEntry:
         """When it was taken: by the server's clock, or for an archive alone when it was stored."""
         return self.manifest.created if self.manifest else self.stored
 
+    @property
+    def dated(self) -> datetime:
+        """When it was taken, for order and age: no later than when the store was given it.
+
+        A server whose clock was ahead once must not make a snapshot that is the newest for years.
+        """
+        return min(self.created, self.stored)
+
 
 def in_order(entries: Sequence[SnapshotEntry]) -> tuple[SnapshotEntry, ...]:
     """Return entries oldest first."""
-    return tuple(sorted(entries, key=lambda entry: (entry.created, entry.id)))
+    return tuple(sorted(entries, key=lambda entry: (entry.dated, entry.id)))
 
 
 def newest(

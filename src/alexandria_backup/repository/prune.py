@@ -179,7 +179,7 @@ def _second_look(
     now = lease.put()
     kept = [verdict.entry.id for verdict in planned.verdicts if verdict.is_kept]
     seen = look(repository, now=now, expected=kept)
-    verdicts = judge(seen.entries, rules, now=now, present=seen.present)
+    verdicts = judge(seen.entries, rules, present=seen.present)
     stay = {verdict.entry.id for verdict in verdicts if verdict.is_kept}
     read = {lease.document.snapshot for lease in leases if lease.document and lease.is_live}
     there = {entry.id for entry in seen.entries}

@@ -89,7 +89,7 @@ def plan(
     Raises what `look` raises.
     """
     seen = look(repository, now=now)
-    verdicts = judge(seen.entries, rules, now=now, present=seen.present)
+    verdicts = judge(seen.entries, rules, present=seen.present)
     needed = seen.needed(without=[v.entry.id for v in verdicts if not v.is_kept])
     by_digest = {parse(name).key: size for name, size in seen.present.items()}
     old_leases = [lease.name for lease in leases if lease.age > _LEASES_KEPT_FOR]

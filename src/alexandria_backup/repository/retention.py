@@ -25,7 +25,8 @@ class KeepRules:
     weekly: int = 0
     monthly: int = 0
     yearly: int = 0
-    #: All that are no older; None: this rule keeps none.
+    #: All that are no older than that against the newest of their database: by no clock of today,
+    #: which may be wrong, and also where no snapshot was taken for long. None: it keeps none.
     within: timedelta | None = None
 
     @property
@@ -69,7 +70,6 @@ def judge(
     entries: Sequence[SnapshotEntry],
     rules: KeepRules,
     *,
-    now: datetime,
     present: Mapping[str, int],
 ) -> tuple[Verdict, ...]:
     """Return what becomes of each snapshot, in the order of `entries`, which all have manifests.
@@ -79,8 +79,9 @@ def judge(
     whatever the rules say. Where a database has no such one, all of its snapshots are kept.
     """
     reasons: dict[str, list[str]] = defaultdict(list)
-    for group in _grouped(entries, lambda m: (*_database(m), m.kind.value)).values():
-        for entry, reason in _kept(group, rules, now):
+    newest = {of: max(e.dated for e in group) for of, group in _grouped(entries, _database).items()}
+    for of, group in _grouped(entries, lambda m: (*_database(m), m.kind.value)).items():
+        for entry, reason in _kept(group, rules, newest[of[:-1]]):
             reasons[entry.id].append(reason)
     for entry in last_good(entries, present):
         reasons[entry.id].append("last good one")
@@ -98,18 +99,18 @@ def last_good(
     found = []
     for group in _grouped(entries, _database).values():
         good = [entry for entry in group if _is_good(entry, present)]
-        found += [max(good, key=lambda entry: (entry.created, entry.id))] if good else []
+        found += [max(good, key=lambda entry: (entry.dated, entry.id))] if good else []
     return tuple(found)
 
 
 def _kept(
-    group: Sequence[SnapshotEntry], rules: KeepRules, now: datetime
+    group: Sequence[SnapshotEntry], rules: KeepRules, newest: datetime
 ) -> Iterable[tuple[SnapshotEntry, str]]:
-    newest_first = sorted(group, key=lambda entry: (entry.created, entry.id), reverse=True)
+    newest_first = sorted(group, key=lambda entry: (entry.dated, entry.id), reverse=True)
     for name, count, period_of in rules._periods():  # noqa: SLF001 - of this module
         seen: set[str] = set()
         for entry in newest_first:
-            period = entry.id if name == "last" else period_of(entry.created)
+            period = entry.id if name == "last" else period_of(entry.dated)
             if len(seen) == count:
                 break
             if period not in seen:
@@ -117,7 +118,7 @@ def _kept(
                 shown = f"{len(seen)} of {count}" if name == "last" else period
                 yield entry, f"{name} {shown}"
     for entry in newest_first:
-        if rules.within is not None and now - entry.created <= rules.within:
+        if rules.within is not None and newest - entry.dated <= rules.within:
             yield entry, f"within {rules.within.days} days"
 
 

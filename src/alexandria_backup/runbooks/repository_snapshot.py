@@ -109,6 +109,9 @@ class CheckSource(ReadingStep):
             reference = newest_reference(
                 self.parts.repository, application=state.application, database_oid=facts.oid
             )
+        warning = _clock_went_back(reference, server.now)
+        if warning is not None:
+            self.parts.emit(warning)
         if not marked and state.own_schema is None and not server.in_recovery:
             self.parts.emit(
                 Note(
@@ -121,6 +124,7 @@ class CheckSource(ReadingStep):
                 "snapshot": state.snapshot or new_snapshot_id(state.application, server.now),
                 "created": state.created or server.now,
                 "reference": reference.snapshot if reference else None,
+                "warnings": (*state.warnings, *((warning.message,) if warning else ())),
             }
         )
         compared = f"compared with `{reference.snapshot}`" if reference else "everything is read"
@@ -266,6 +270,17 @@ class CopyOut:
             harvest.warnings.append(f"roles are not in the snapshot: {error.message}")
             self.parts.emit(Warned(message=harvest.warnings[-1], hint=error.hint))
             return ()
+
+
+def _clock_went_back(reference: Manifest | None, now: datetime) -> Warned | None:
+    """Return what to say where the newest snapshot is dated later than it is by the server."""
+    if reference is None or reference.created <= now:
+        return None
+    return Warned(
+        message=f"the server's clock says {now:%Y-%m-%d %H:%M:%S} UTC, and stood later when "
+        f"`{reference.snapshot}` was taken: what `latest` means and what a prune keeps go by it",
+        hint="alexandria doctor   # compares the clocks",
+    )
 
 
 def _is_committed(repository: Repository, state: RepositorySnapshotState) -> bool:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Final
 
@@ -72,11 +73,18 @@ class Objections:
 
 
 def _newest_first(repository: Repository, application: str) -> Iterator[Manifest]:
-    """Give manifests by the time in their ids, newest first; few are read."""
-    names = [parse(info.name) for info in repository.store.list(SNAPSHOTS)]
-    ids = [name.key for name in names if name.kind is Kind.MANIFEST]
-    own = [key for key in ids if key.startswith(f"{application}-")]
-    for key in sorted(own, key=lambda key: key.rsplit("-", 2)[1:], reverse=True):
+    """Give manifests newest first; few are read.
+
+    By the time in their ids, but no later than when they were stored: the clock of a server may
+    have been ahead.
+    """
+    own: list[tuple[str, datetime, str]] = []
+    for info in repository.store.list(SNAPSHOTS):
+        name = parse(info.name)
+        if name.kind is Kind.MANIFEST and name.key.startswith(f"{application}-"):
+            at = name.key.rsplit("-", 2)[1]
+            own.append((min(at, f"{info.modified:%Y%m%dT%H%M%SZ}"), info.modified, name.key))
+    for _, _, key in sorted(own, reverse=True):
         try:
             entry = repository.snapshots.find(key)
         except (SnapshotDamaged, WrongKey, StorageError):

@@ -194,7 +194,7 @@ class PruneSettings(Section):
     keep_monthly: Count = Field(12, ge=0, description="The same for months.")
     keep_yearly: Count = Field(0, ge=0, description="The same for years.")
     keep_within_days: Count | None = Field(
-        None, ge=0, description="All that are no older than so many days are kept."
+        None, ge=0, description="All that are at most so many days older than the newest are kept."
     )
     grace_s: Seconds = Field(
         120.0,
