@@ -245,7 +245,12 @@ def test_errors_are_documents_with_json(site: Site) -> None:
         (("snapshot", "drill", "--jobs", "5000"), "alexandria snapshot drill --help"),
         (("restore", "latest", "--jobs", "0"), "alexandria restore --help"),
         (("snapshot", "crate"), "alexandria snapshot --help"),
-        (("restore",), "alexandria restore --help"),
+        (("restore",), "alexandria snapshot list"),
+        (("run", "resume"), "alexandria run list"),
+        (("snapshot",), "alexandria snapshot --help"),
+        (("version",), "alexandria --version"),
+        (("restore", "latest", "--config", "x"), "alexandria --config … restore …"),
+        (("snapshot", "delete", "x"), "alexandria snapshot delete --help"),
         (("restore", "latest", "--to-databse", "x"), "alexandria restore --help"),
         (("resotre", "latest"), "alexandria --help"),
     ],
@@ -255,3 +260,34 @@ def test_a_mistyped_command_is_answered_with_the_help_of_that_command(
 ) -> None:
     said = refused(site, 2, *arguments)
     assert said.endswith(f"hint: {command}\n")
+    # In our own words: lower case, no full stop, backticks around literals.
+    message = said.splitlines()[-2].removeprefix("error: ")
+    assert message[0].islower()
+    assert not message.endswith(".")
+    assert "'" not in message
+
+
+def test_a_mistyped_word_is_answered_with_the_nearest(site: Site) -> None:
+    assert "no such option: `--to-databse`; the nearest is `--to-database`" in refused(
+        site, 2, "restore", "latest", "--to-databse", "x"
+    )
+    assert "no such command `snapshots`; the nearest is `snapshot`" in refused(
+        site, 2, "snapshots", "list"
+    )
+    assert "the nearest is `latest`" in refused(site, 20, "restore", "last")
+
+
+def test_a_url_that_lacks_a_slash_is_no_folder(site: Site) -> None:
+    said = refused(site, 2, "snapshot", "list", ALEXANDRIA_REPOSITORY="s3:/bucket/app")
+    assert "hint: s3://bucket/app" in said
+
+
+def test_a_path_that_is_not_there_is_answered_with_what_is(site: Site) -> None:
+    said = refused(site, 20, "restore", "snapshots/nothing.pgdump", "--yes")
+    assert "hint: ls " in said
+
+
+def test_help_is_there_by_its_short_name(site: Site) -> None:
+    ended = site.run("restore", "-h")
+    assert ended.returncode == 0
+    assert "--to-database" in ended.stdout

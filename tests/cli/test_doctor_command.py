@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
 from site_support import Site
+
+from alexandria_backup.postgres.embedded import EmbeddedServer
 
 
 def findings(site: Site, code: int) -> dict[str, dict[str, str]]:
@@ -17,8 +20,9 @@ def findings(site: Site, code: int) -> dict[str, dict[str, str]]:
 def test_everything_that_the_runbook_needs_is_checked(site: Site) -> None:
     found = findings(site, 3)
     assert list(found) == [
-        "dsn", "state folder", "server", "clock", "client tools", "read rights", "restore rights",
-        "server space", "repository", "extensions", "audit chain", "application",
+        "dsn", "state folder", "server", "clock", "client tools", "application login",
+        "read rights", "restore rights", "server space", "repository", "extensions",
+        "audit chain", "application",
     ]  # fmt: skip
     # Nobody answers `/ready` here, and that is the only thing that wants a look.
     warned = [name for name, finding in found.items() if finding["status"] != "ok"]
@@ -98,3 +102,21 @@ def test_a_prepared_transaction_is_told_before_a_restore_is_needed(site: Site) -
         assert "prepared transactions" in found["restore rights"]["message"]
     finally:
         site.sql(f"ROLLBACK PREPARED '{site.database}'")
+
+
+@pytest.mark.parametrize(
+    ("user", "said"), [("no_such_role", "refuses the login"), (None, "leads to the same server")]
+)
+def test_the_login_of_the_application_is_tried_although_another_role_does_the_work(
+    site: Site, user: str | None, said: str
+) -> None:
+    conninfo = site.server.conninfo(site.database, user=user or site.role)
+    site.write_secret("dsn", conninfo.reveal())
+    found = findings(site, 12 if user else 3)["application login"]
+    assert said in found["message"]
+
+
+def test_two_servers_are_told(site: Site, server16: EmbeddedServer) -> None:
+    site.write_secret("dsn", server16.conninfo("template1").reveal())
+    site.write_secret("admin-dsn", site.server.conninfo("postgres").reveal())
+    assert "lead to two servers" in findings(site, 12)["application login"]["message"]

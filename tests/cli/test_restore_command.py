@@ -295,3 +295,17 @@ def test_sessions_of_the_load_are_set_to_what_the_server_has(site: Site, in_fram
     (state,) = (result["state"] for result in results if isinstance(result, dict))
     (memory,) = (s for s in state["load_settings"] if s["name"] == "maintenance_work_mem")
     assert (memory["value"], memory["otherwise"], memory["applied"]) == ("256MB", "64MB", True)
+
+
+def test_a_run_that_keeps_nothing_any_more_is_answered_with_the_one_that_does(site: Site) -> None:
+    site.run("snapshot", "create")
+    site.run("restore", "latest", "--yes")
+    (restored,) = [r.run for r in site.wiring().runs.all() if r.runbook == "restore"]
+    site.run("rollback", "--yes")
+    (back,) = [r.run for r in site.wiring().runs.all() if r.runbook == "rollback"]
+    refused = site.run("run", "accept", restored, "--yes")
+    assert refused.returncode == 2
+    assert f"by run `{back}`" in refused.stderr
+    mistyped = site.run("run", "show", restored[:-1])
+    assert mistyped.returncode == 1
+    assert f"the nearest is `{restored}`" in mistyped.stderr

@@ -1,5 +1,6 @@
 """Where a bundle is read from: a file, a stream, an object store; sealed with age or not."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -123,7 +124,10 @@ def reading(shown: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as exc:
-        raise ObjectMissing(f"there is no file `{shown}`") from exc
+        raise ObjectMissing(
+            f"there is no file `{shown}`",
+            hint=shlex.join(("ls", str(Path(shown).absolute().parent))),
+        ) from exc
     except OSError as exc:
         reason = (exc.strerror or "input/output error").lower()
         raise StorageError(f"`{shown}` could not be read: {reason}") from exc

@@ -15,7 +15,8 @@ from typer.exceptions import Abort, TyperException
 
 from alexandria_backup.cli.commands import COMMANDS, PLAIN, add_commands, needed
 from alexandria_backup.cli.invocation import Invocation, invocation_of
-from alexandria_backup.errors import AlexandriaError, ExitCode, Interrupted, UsageError
+from alexandria_backup.cli.mistakes import mistake
+from alexandria_backup.errors import AlexandriaError, ExitCode, Interrupted
 
 
 def application(wanted: Sequence[tuple[str, ...]] = tuple(COMMANDS)) -> typer.Typer:
@@ -26,6 +27,7 @@ def application(wanted: Sequence[tuple[str, ...]] = tuple(COMMANDS)) -> typer.Ty
         pretty_exceptions_enable=False,
         add_completion=True,
         rich_markup_mode=PLAIN,
+        context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback()(_options)
     add_commands(app, wanted)
@@ -93,7 +95,7 @@ def invoke(arguments: list[str]) -> int:
     except AlexandriaError as error:
         return _report(invocation, error)
     except TyperException as error:
-        return _report(invocation, UsageError(str(error), hint=_help_of(error)))
+        return _report(invocation, mistake(error))
     except (KeyboardInterrupt, Abort):
         return _report(invocation, Interrupted("interrupted"))
     except BrokenPipeError:
@@ -109,13 +111,6 @@ def _wanted(arguments: list[str]) -> Sequence[tuple[str, ...]]:
     # A shell that completes a command line has it in variables, and asks for options as well.
     completing = any(re.fullmatch(r"_ALEX\w*_COMPLETE", name) for name in os.environ)
     return tuple(COMMANDS) if completing else needed(arguments)
-
-
-def _help_of(error: TyperException) -> str:
-    """Return the command that explains what was typed wrong."""
-    context = getattr(error, "ctx", None)
-    words = context.command_path.split()[1:] if context is not None else ()
-    return " ".join(("alexandria", *words, "--help"))
 
 
 def _report(invocation: Invocation, error: AlexandriaError) -> int:

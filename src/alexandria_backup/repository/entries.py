@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from typing import Final
 
 from alexandria_backup.errors import SnapshotMissing
 from alexandria_backup.repository.manifest import Manifest, SignedManifest
@@ -16,6 +17,9 @@ STORED = "stored"
 
 #: As `Repository.digest_key` has it; an entry has `bytes` of its own.
 DigestKey = bytes
+
+#: What stands for the newest snapshot, where one is named.
+_LATEST: Final = "latest"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,14 +134,21 @@ def newest(
     return fitting[-1]
 
 
-def missing(name: str, url: str, ids: Sequence[str], *, like: str | None = None) -> SnapshotMissing:
+def missing(
+    name: str,
+    url: str,
+    ids: Sequence[str],
+    *,
+    like: str | None = None,
+    hint: str = "alexandria snapshot list",
+) -> SnapshotMissing:
     """Return the error for a snapshot that is not there, which names the nearest that is.
 
     `like` is what the nearest is like, where that is not `name` itself.
     """
-    near = get_close_matches(like or name, ids, n=1)
+    near = get_close_matches(like or name, (*ids, _LATEST), n=1)
     return SnapshotMissing(
         f"there is no snapshot `{name}` in `{url}`"
         + (f"; the nearest is `{near[0]}`" if near else ""),
-        hint="alexandria snapshot list",
+        hint=hint,
     )

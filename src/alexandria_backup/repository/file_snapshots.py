@@ -68,7 +68,16 @@ class FileSnapshots:
                 f"there is no snapshot `{name}` in `{self.store.url}`: {error.message}",
                 hint=error.hint,
             ) from error
-        raise missing(name, self.store.url, ids, like=name.removesuffix(ARCHIVE_SUFFIX))
+        raise missing(
+            name,
+            self.store.url,
+            ids,
+            like=name.removesuffix(ARCHIVE_SUFFIX),
+            # A file that is named as such may be in a place that no settings know.
+            hint=shlex.join(("ls", self.store.url))
+            if "." in name and "://" not in self.store.url
+            else "alexandria snapshot list",
+        )
 
     def latest(
         self, *, application: str, database: str, at: datetime | None = None

@@ -83,6 +83,9 @@ def _database(parts: DoctorParts, servers: Servers, session: Session) -> Iterato
     yield from doctor_server.server(facts)
     yield from doctor_server.clock(facts)
     yield from _guarded("client tools", lambda: doctor_server.client_tools(parts.tools, facts))
+    yield from _guarded(
+        "application login", lambda: doctor_server.application_login(servers, session)
+    )
     yield from _guarded("read rights", lambda: doctor_server.read_rights(session))
     yield from _guarded("restore rights", lambda: doctor_server.restore_rights(servers))
     yield from _guarded(

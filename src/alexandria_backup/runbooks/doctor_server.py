@@ -21,6 +21,8 @@ from alexandria_backup.runbooks.servers import Servers
 
 #: Clocks that differ by more make the names and ages of snapshots misleading.
 _CLOCK_SKEW = timedelta(seconds=5)
+#: No two servers were started at the same microsecond.
+_STARTED = "SELECT pg_catalog.pg_postmaster_start_time()"
 
 
 def server(facts: ServerFacts) -> Iterator[Diagnosis]:
@@ -123,6 +125,23 @@ def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Diagnosis]:
         message=f"role `{role.name}` may not create databases; {possible}",
         hint=f"psql -c 'alter role \"{role.name}\" createdb'   "
         "# or set `[database] admin_dsn_file`",
+    )
+
+
+def application_login(servers: Servers, session: Session) -> Iterator[Diagnosis]:
+    """Log in as the application does, where another role does the work; it is the same server."""
+    if servers.administrator is None:
+        return
+    with servers.as_application(servers.database) as own:
+        if own.value(_STARTED) == session.value(_STARTED):
+            yield ok("application login", f"`{servers.application}` leads to the same server")
+            return
+    yield Diagnosis(
+        name="application login",
+        status=Status.FAILED,
+        message=f"`{servers.application}` and `{servers.administrator}` lead to two servers: what "
+        "is restored would not be what the application uses",
+        hint="let `[database] admin_dsn_file` name the application's own server",
     )
 
 

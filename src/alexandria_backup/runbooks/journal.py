@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from importlib.metadata import version
 
 from alexandria_backup.errors import JournalInvalid, LockedByAnotherRun, ObjectExists, StorageError
@@ -198,5 +199,9 @@ def existing(run: str, stores: Sequence[ObjectStore], emit: Emit) -> Journal:
     """Return the journal of a run; raises JournalInvalid where none of the stores has one."""
     journal = Journal(run, stores, emit)
     if not journal.transitions:
-        raise JournalInvalid(f"run `{run}` has no journal here", hint="alexandria run list")
+        near = get_close_matches(run, list_runs(stores, emit), n=1)
+        raise JournalInvalid(
+            f"run `{run}` has no journal here" + (f"; the nearest is `{near[0]}`" if near else ""),
+            hint="alexandria run list",
+        )
     return journal

@@ -32,7 +32,8 @@ class KeptDatabase:
 
 def find_kept(maintenance: Session, *, target: str, run: str | None) -> KeptDatabase:
     """Return what `run` has kept of `target`, or what the newest run has; raise UsageError."""
-    found = []
+    found: list[KeptDatabase] = []
+    others: list[KeptDatabase] = []
     for name in list_databases(maintenance):
         if name == target:
             continue
@@ -40,12 +41,14 @@ def find_kept(maintenance: Session, *, target: str, run: str | None) -> KeptData
         oid = who_is(maintenance, name)
         if marker is None or oid is None or marker.role != "kept" or marker.of != target:
             continue
-        if run is None or marker.run == run:
-            found.append(KeptDatabase(name=name, oid=oid, marker=marker))
+        mine = run is None or marker.run == run
+        (found if mine else others).append(KeptDatabase(name=name, oid=oid, marker=marker))
     if not found:
         of_run = f" of run `{run}`" if run else ""
+        kept = ", ".join(f"`{other.name}` by run `{other.marker.run}`" for other in others)
         raise UsageError(
-            f"no database{of_run} that `{target}` has replaced is kept on this server",
+            f"no database{of_run} that `{target}` has replaced is kept on this server"
+            + (f"; kept is {kept}" if kept else ""),
             hint="alexandria run list",
         )
     return max(found, key=lambda kept: kept.marker.at)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # obstore has these two in its stubs alone
 KNOWN = "a path, `file://`, `s3://`, `gs://`, `az://` or `memory:`"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://|(file|memory):", re.IGNORECASE)
+#: A scheme, one of whose slashes was forgotten.
+_HALF = re.compile(r"(s3|gs|az):/", re.IGNORECASE)
 _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CLOUDS = {"s3", "gs", "az"}
 
@@ -99,6 +101,7 @@ def _take_apart(url: str) -> _Location:
     if not url or "\0" in url:
         raise UsageError(f"no place is given: expected {KNOWN}")
     if found is None:
+        _refuse_half_a_url(url)
         return _Location(scheme="path", container="", path=url, is_folder=url.endswith("/"))
     scheme = (found[1] or found[2]).lower()
     if scheme == "file":
@@ -121,6 +124,16 @@ def _take_apart(url: str) -> _Location:
     if trimmed:
         check_name(trimmed)
     return _Location(scheme=scheme, container=container, path=trimmed, is_folder=path.endswith("/"))
+
+
+def _refuse_half_a_url(path: str) -> None:
+    """Raise UsageError for what would be a URL with one slash more, and hardly a folder's name."""
+    half = _HALF.match(path)
+    if half is not None and not Path(path).exists():
+        raise UsageError(
+            f"`{half[1]}:` is followed by one slash only: expected {KNOWN}",
+            hint=f"{half[1].lower()}://{path[half.end() :]}",
+        )
 
 
 def _file_location(url: str) -> _Location:
