@@ -7,6 +7,8 @@ import pytest
 from in_place_support import (
     fingerprint_aside,
     kept_schemas,
+    large_objects,
+    make_large_objects,
     reads_only,
     without_administrator,
 )
@@ -49,6 +51,7 @@ def in_campaign(*values: object) -> object:
 
 
 def damage(site: Site) -> None:
+    site.sql("SELECT lo_unlink(4712), lo_put(4713, 2, 'ouch')")
     site.sql("DELETE FROM playlist_track")
     site.sql("DROP TABLE invoice_line")
     site.sql("UPDATE customer SET email = 'gone'")
@@ -56,17 +59,22 @@ def damage(site: Site) -> None:
 
 def nobody_is_lost(site: Site, *wholes: dict[str, str]) -> bool:
     """Assert that there is a whole database, put aside or not; return whether it is put aside."""
-    aside = _LOCK in kept_schemas(site)
+    aside = _LOCK in kept_schemas(site) and any("public" in name for name in kept_schemas(site))
     assert (fingerprint_aside(site) if aside else site.fingerprint()) in wholes
     return aside
 
 
 def check_restore(site: Site, seq: int, moment: str, ending: str) -> None:
     without_administrator(site)
-    good, good_schema = site.fingerprint(), site.schema_text()
+    make_large_objects(site)
+    good, good_schema, good_objects = site.fingerprint(), site.schema_text(), large_objects(site)
     snapshot(site)
     damage(site)
-    broken, broken_schema = site.fingerprint(), site.schema_text()
+    broken, broken_schema, broken_objects = (
+        site.fingerprint(),
+        site.schema_text(),
+        large_objects(site),
+    )
 
     killed(site, "restore", seq, moment, RestoreChoices(in_place=True))
     aside = nobody_is_lost(site, good, broken)
@@ -80,15 +88,17 @@ def check_restore(site: Site, seq: int, moment: str, ending: str) -> None:
     finished = site.wiring().runs.journal(run).last.phase is Phase.FINISHED
     assert finished or ending == "abort"
     assert site.fingerprint() == (good if finished else broken)
+    assert large_objects(site) == (good_objects if finished else broken_objects)
     assert opened or site.schema_text() == (good_schema if finished else broken_schema)
     # The application runs again, writes, and nothing is left but what has been in use.
     assert site.platform_log[-1:] in ([], ["start"])
     assert not reads_only(site)
-    assert len(kept_schemas(site)) == (1 if finished or opened else 0)
+    assert len(kept_schemas(site)) == (2 if finished or opened else 0)
     if finished or opened:
         # Back, or forward again: what was written after the opening is still there.
         assert site.run("rollback", run, "--yes").returncode == 0
         assert site.fingerprint() == (broken if finished else good)
+        assert large_objects(site) == (broken_objects if finished else good_objects)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +144,11 @@ def test_a_restore_in_place_that_is_killed_anywhere_inside_a_step_ends_well(
 
 def check_rollback(site: Site, seq: int, moment: str, ending: str) -> None:
     without_administrator(site)
-    good = site.fingerprint()
+    make_large_objects(site)
+    good, good_objects = site.fingerprint(), large_objects(site)
     snapshot(site)
     damage(site)
-    broken = site.fingerprint()
+    broken, broken_objects = site.fingerprint(), large_objects(site)
     restored = site.run("restore", "latest", "--in-place", "--yes")
     assert restored.returncode == 0, restored.stderr
 
@@ -147,12 +158,14 @@ def check_rollback(site: Site, seq: int, moment: str, ending: str) -> None:
     run = end(site, "rollback", ending)
     finished = site.wiring().runs.journal(run).last.phase is Phase.FINISHED
     assert site.fingerprint() == (broken if finished else good)
+    assert large_objects(site) == (broken_objects if finished else good_objects)
     assert site.platform_log[-1:] == ["start"]
     assert not reads_only(site)
-    assert len(kept_schemas(site)) == 1
+    assert len(kept_schemas(site)) == 2
     # Forward, or back, again: whatever happened, the other one is still there.
     assert site.run("rollback", "--yes").returncode == 0
     assert site.fingerprint() == (good if finished else broken)
+    assert large_objects(site) == (good_objects if finished else broken_objects)
 
 
 _ROLLBACK_SLICE = [(11, "before", "resume"), (11, "before", "abort"), (13, "before", "abort")]

@@ -15,6 +15,8 @@ from alexandria_backup.postgres.queries import load
 SCHEMA = "schema"
 #: The kind of default privileges: a schema keeps them in its marker, and nothing was called so.
 DEFAULTS = "default privileges"
+#: The kind of large objects: rows of tables in a schema, and nothing was called so.
+OBJECTS = "large objects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +105,14 @@ def things_aside(session: Session, run: str | None = None) -> tuple[Aside, ...]:
         *((found.kind, found.name, found.marker) for found in named(session)),
     )
     return tuple(
-        Aside(kind=kind if marker.of else DEFAULTS, name=name, marker=marker)
+        Aside(kind=kind if marker.of else _nameless(marker), name=name, marker=marker)
         for kind, name, marker in marked
         if marker is not None and run in {None, marker.run}
     )
+
+
+def _nameless(marker: Marker) -> str:
+    return OBJECTS if marker.comment is None else DEFAULTS
 
 
 def kept_aside(session: Session, run: str | None = None) -> tuple[Aside, ...]:
@@ -171,7 +177,7 @@ def tables_of(session: Session, schema: str) -> tuple[str, ...]:
 
 def size_of(session: Session, things: Collection[Aside]) -> int:
     """Return how many bytes what was put aside has on the server's disk."""
-    names = [thing.name for thing in things if thing.kind == SCHEMA]
+    names = [thing.name for thing in things if thing.kind in {SCHEMA, OBJECTS}]
     return int(session.value(load("aside")["size_of"], [names]))
 
 

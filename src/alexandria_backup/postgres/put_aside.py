@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 
 from alexandria_backup.postgres.aside import (
     DEFAULTS,
+    OBJECTS,
     SCHEMA,
     Aside,
     SchemaFacts,
@@ -95,10 +96,11 @@ def put_aside(
 def bring_back(session: Session, things: Collection[Aside]) -> None:
     """Give what was put aside its names again; to be called in a transaction.
 
-    What has these names now must have been put aside before.
+    What has these names now must have been put aside before. Large objects have none, and are left
+    to `large_objects`.
     """
     for aside in things:
-        if aside.kind == DEFAULTS:
+        if aside.kind in {DEFAULTS, OBJECTS}:
             continue
         if aside.marker.stays:
             _fill(session, aside)
@@ -137,13 +139,13 @@ def drop_aside(session: Session, *, run: str, role: MarkerRole) -> None:
     """Drop what a run has put aside in this role, relation by relation; doing it twice is fine."""
     found = [aside for aside in things_aside(session, run) if aside.marker.role == role]
     # A publication names tables, a foreign table its server: what others need goes last.
-    for kind in ("publication", SCHEMA, DEFAULTS, "server", "foreign data wrapper"):
+    for kind in ("publication", SCHEMA, OBJECTS, DEFAULTS, "server", "foreign data wrapper"):
         for aside in found:
             if aside.kind != kind:
                 continue
             if kind == SCHEMA:
                 drop_relations(session, aside.name)
-            word = SCHEMA if kind == DEFAULTS else kind
+            word = SCHEMA if kind in {DEFAULTS, OBJECTS} else kind
             session.execute(f"DROP {word} IF EXISTS {quote_identifier(aside.name)} CASCADE")
 
 

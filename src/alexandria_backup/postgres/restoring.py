@@ -4,11 +4,26 @@ Like the name of a shadow it survives crashes and is seen from any machine. It c
 transactions that begin and end the time in which the database is neither the old one nor the new.
 """
 
+from enum import StrEnum, unique
+
 from alexandria_backup.errors import LockedByAnotherRun
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
 from alexandria_backup.postgres.marker import Marker
 from alexandria_backup.postgres.queries import load
+
+
+@unique
+class LockedPhase(StrEnum):
+    """What a run that holds the lock is about to do; each of it may be done twice."""
+
+    #: Put large objects aside; the names are still as they were.
+    OBJECTS_ASIDE = "large objects go aside"
+    #: Make those large objects that belong to the names that are back.
+    OBJECTS_BACK = "large objects come back"
+    #: Drop the large objects that came with what is dropped.
+    OBJECTS_DROPPED = "large objects are dropped"
+
 
 #: The schema that is the lock.
 LOCK = "alexandria_backup_restoring"
@@ -18,7 +33,7 @@ def lock_holder(session: Session) -> Marker | None:
     """Return whose restore in place is at work in the session's database, or was stopped there.
 
     Its role is `shadow` while what was there is put aside, and `kept` when it is back and something
-    is left to be removed.
+    is left to be done. The comment tells what is at work: see `LockedPhase`.
     """
     return Marker.decode(session.value(load("aside")["lock"], [LOCK]))
 

@@ -21,11 +21,11 @@ from alexandria_backup.postgres.aside import (
     room_for_locks,
     schemas,
 )
-from alexandria_backup.postgres.catalog import large_object_count
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts
 from alexandria_backup.postgres.default_privileges import default_privileges
 from alexandria_backup.postgres.fence import writes_forbidden
+from alexandria_backup.postgres.large_objects import foreign_owner
 from alexandria_backup.postgres.put_aside import PUBLIC
 from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import RoleFacts, role_facts
@@ -106,10 +106,11 @@ def refuse_what_stays(session: Session, stay: Collection[str]) -> None:
                 "role cannot put them aside",
                 hint=shell("psql", "-c", f'alter default privileges for role "{default.role}" …'),
             )
-    count = large_object_count(session)
-    if count:
-        raise PrecheckRefused(
-            f"{count:,} large objects are there, and cannot be renamed", hint=_LEAVE_OUT
+    owner = foreign_owner(session)
+    if owner is not None:
+        raise RightsMissing(
+            f"large objects belong to `{owner}`, and our role cannot put them aside",
+            hint=shell("psql", "-c", f'reassign owned by "{owner}" to …'),
         )
 
 
@@ -203,12 +204,6 @@ def _refuse_archive(role: RoleFacts, source: Source, entries: Sequence[TocEntry]
                 "in the snapshot would be added to them",
                 hint=_LEAVE_OUT,
             )
-    if source.large_objects:
-        raise PrecheckRefused(
-            f"`{source.snapshot}` has {source.large_objects:,} large objects, which cannot be told "
-            "from others in the database",
-            hint=_LEAVE_OUT,
-        )
     for entry in entries:
         everything = "FOR ALL TABLES" in (entry.definition or "")
         if role.superuser:

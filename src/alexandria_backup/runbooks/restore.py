@@ -11,7 +11,8 @@ That costs downtime for the whole load, and all the rest is the same.
 from dataclasses import dataclass
 
 from alexandria_backup.runbooks.application_checks import ApplicationChecks
-from alexandria_backup.runbooks.in_place import ForbidWrites, Open, PutAside
+from alexandria_backup.runbooks.in_place import ForbidWrites, Open
+from alexandria_backup.runbooks.in_place_aside import PutAside
 from alexandria_backup.runbooks.restore_check import Check
 from alexandria_backup.runbooks.restore_find import Find
 from alexandria_backup.runbooks.restore_finish import Finish

@@ -15,7 +15,7 @@ from alexandria_backup.postgres.aside import extensions, members, schemas
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.restoring import lock_holder
 from alexandria_backup.postgres.shadow import read_marker
-from alexandria_backup.runbooks.in_place import PutAside
+from alexandria_backup.runbooks.in_place_aside import PutAside
 from alexandria_backup.runbooks.restore_bound import loaded_beside, make_room_for_bound
 from alexandria_backup.runbooks.restore_shadow import CreateShadow
 from alexandria_backup.runbooks.restore_state import RestoreState

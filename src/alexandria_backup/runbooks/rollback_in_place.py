@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from alexandria_backup.errors import DatabaseMissing
-from alexandria_backup.postgres.aside import SCHEMA, kept_aside, tables_of
+from alexandria_backup.postgres.aside import OBJECTS, SCHEMA, kept_aside, tables_of
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified
-from alexandria_backup.postgres.marker import Marker
+from alexandria_backup.postgres.large_objects import objects_aside, objects_back, store_name
 from alexandria_backup.postgres.put_aside import exchange
 from alexandria_backup.postgres.restoring import (
-    lock_holder,
+    LockedPhase,
     note_lock,
     refuse_other_holder,
     release_lock,
@@ -26,7 +26,7 @@ from alexandria_backup.runbooks import in_place_check, prechecks, rights
 from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
-from alexandria_backup.runbooks.in_place import ForbidWrites, Open
+from alexandria_backup.runbooks.in_place import ForbidWrites, Open, holds, is_at, lock_of
 from alexandria_backup.runbooks.kept import KeptAside, find_aside
 from alexandria_backup.runbooks.restore_state import GivenUp
 from alexandria_backup.runbooks.rollback import (
@@ -192,36 +192,55 @@ class Exchange:
 
     def do(self, state: RollbackState) -> Done[RollbackState]:
         """Exchange, unless the lock says that it has happened."""
+        of_run = state.of_run or ""
         with self.parts.servers.session(state.target, "exchange") as session:
-            holder = lock_holder(session)
-            if holder is None or holder.run != state.run:
+            if not holds(session, state):
                 refuse_other_holder(session, state.run)
-                self._exchange(session, state)
+                find_aside(session, run=of_run)
+                with session.transaction():
+                    take_lock(session, lock_of(state, "shadow", LockedPhase.OBJECTS_ASIDE))
+            if is_at(session, state, "shadow", LockedPhase.OBJECTS_ASIDE):
+                objects_aside(session, run=state.run, store=store_name(state.suffix))
+                with session.transaction():
+                    back = kept_aside(session, of_run)
+                    exchange(session, back, run=state.run, role="kept", suffix=state.suffix)
+                    note_lock(session, lock_of(state, "shadow", LockedPhase.OBJECTS_BACK))
+            if is_at(session, state, "shadow", LockedPhase.OBJECTS_BACK):
+                objects_back(session, _store(session, of_run))
+                note_lock(session, lock_of(state, "shadow"))
             names = tuple(f"{thing.kind} {thing.name}" for thing in kept_aside(session, state.run))
         return Done(state.model_copy(update={"aside": names}), f"kept: {', '.join(names)}")
 
     def undo(self, state: RollbackState) -> RollbackState:
         """Exchange back, and give the lock up."""
+        back = lock_of(state, "kept", LockedPhase.OBJECTS_BACK)
         with self.parts.servers.session(state.target, "exchange") as session:
-            holder = lock_holder(session)
-            if holder is None or holder.run != state.run:
+            if not holds(session, state):
                 return state
-            if holder.role == "shadow":
-                of_run = state.of_run or state.run
-                with session.transaction():
-                    exchange(
-                        session,
-                        kept_aside(session, state.run),
-                        run=of_run,
-                        role="kept",
-                        suffix=of_run.rpartition("-")[2],
-                    )
-                    note_lock(session, Marker(run=state.run, role="kept", of=state.target))
+            if is_at(session, state, "shadow", LockedPhase.OBJECTS_ASIDE):
+                # The names are as they were.
+                note_lock(session, back)
+            elif not is_at(session, state, "kept", LockedPhase.OBJECTS_BACK):
+                self._exchange_back(session, state)
+            objects_back(session, store_name(state.suffix))
             release_lock(session)
         return state
 
-    def _exchange(self, session: Session, state: RollbackState) -> None:
-        back = find_aside(session, run=state.of_run).things
+    def _exchange_back(self, session: Session, state: RollbackState) -> None:
+        of_run = state.of_run or ""
+        objects_aside(session, run=of_run, store=_store(session, of_run))
         with session.transaction():
-            take_lock(session, Marker(run=state.run, role="shadow", of=state.target))
-            exchange(session, back, run=state.run, role="kept", suffix=state.suffix)
+            exchange(
+                session,
+                kept_aside(session, state.run),
+                run=of_run,
+                role="kept",
+                suffix=of_run.rpartition("-")[2],
+            )
+            note_lock(session, lock_of(state, "kept", LockedPhase.OBJECTS_BACK))
+
+
+def _store(session: Session, run: str) -> str:
+    """Return the schema in which a run keeps large objects, or would."""
+    found = (thing.name for thing in kept_aside(session, run) if thing.kind == OBJECTS)
+    return next(found, store_name(run.rpartition("-")[2]))
