@@ -110,9 +110,11 @@ def _oldest_changed(session: Session, table: AuditTable, appended: Appended) -> 
     """Return the least id on pages that have changed: all rows there must be among the last."""
     ident = quote_identifier(table.columns[Role.ID])
     oldest = session.value(
-        f'SELECT min({ident}::text COLLATE "C") '  # noqa: S608 - quoted
+        # Of a fence's inside: the least one of all would be looked for in the order of the ids,
+        # from the first row of the table on.
+        f'SELECT min(id) FROM (SELECT {ident}::text COLLATE "C" AS id '  # noqa: S608 - quoted
         f"FROM {quote_qualified(table.schema, table.name)} "
-        f"WHERE ctid >= '({appended.first_changed_page},0)'::tid"
+        f"WHERE ctid >= '({appended.first_changed_page},0)'::tid OFFSET 0) AS changed"
     )
     return str(oldest or "").encode()
 

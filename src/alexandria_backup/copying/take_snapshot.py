@@ -189,7 +189,8 @@ class _Coordinator:
 
     def _plan(self) -> tuple[PlannedTable, ...]:
         # A table that came to be after the locks is pg_dump's.
-        locked = [t for t in framable_tables(self._leader) if t.oid in self._exported.locked]
+        found = framable_tables(self._leader, above_bytes=self._request.framing.above_bytes)
+        locked = [table for table in found if table.oid in self._exported.locked]
         reference = self._request.reference
         return plan_tables(
             locked,

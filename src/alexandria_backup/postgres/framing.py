@@ -75,14 +75,20 @@ def cluster_traits(session: Session) -> Mapping[str, str]:
     return MappingProxyType(record)
 
 
-def framable_tables(session: Session) -> tuple[Framable, ...]:
+def framable_tables(session: Session, *, above_bytes: int = -1) -> tuple[Framable, ...]:
     """Return the tables that may be kept as frames, by schema and name.
+
+    Only those of more than `above_bytes`, TOAST and all: there may be thousands of small ones.
 
     To be asked in the transaction that exports the snapshot, after the locks: the file node and the
     size are those of now, and cannot change any more but for pages that the snapshot does not see.
     """
     queries = load("framing")
-    found = session.records(queries["candidates"])
+    found = [
+        record
+        for record in session.records(queries["candidates"])
+        if record["heap_bytes"] + record["toast_bytes"] > above_bytes
+    ]
     oids = [record["oid"] for record in found]
     columns = _by_relation(session, queries["columns"], oids)
     types = type_traits(session, oids)
