@@ -28,7 +28,7 @@ from tls_support import self_signed
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.secret import Secret
 
-pytest_plugins = ["repository_snapshot_support", "small_disks", "store_places"]
+pytest_plugins = ["folding_disks", "repository_snapshot_support", "small_disks", "store_places"]
 
 #: What a test run may not inherit from whoever starts it. The last one makes every process that a
 #: test starts compile all that it imports.

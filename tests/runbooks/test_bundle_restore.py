@@ -11,8 +11,7 @@ from bundle_support import a_file, another, edited, sound, stored
 from node_support import Node
 
 from alexandria_backup.bundle.entry import Kind
-from alexandria_backup.bundle.twins import Folding
-from alexandria_backup.runbooks import bundle_find, bundle_swap
+from alexandria_backup.runbooks import bundle_swap
 from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.sealing.signing import SigningKey
 
@@ -182,23 +181,60 @@ def test_a_mount_point_cannot_be_exchanged(
     assert "is a mount point" in refused(node, 12)
 
 
-def test_names_that_are_one_on_the_target_are_refused_before_anything_is_written(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def with_twins(node: Node) -> None:
     (node.etc / "Twin.yaml").write_text("upper\n", encoding="utf-8")
     (node.etc / "twin.yaml").write_text("lower\n", encoding="utf-8")
     node.run("backup", "--output", str(node.output))
-    target = node.folder / "folds"
-    target.mkdir()
-    # Only the answer of the file system is made up: hardly any test machine has one that folds.
-    monkeypatch.setattr(bundle_find, "folding", lambda _: Folding(case=True, forms=False))
-    ended = node.run("backup", "restore", str(node.output), "--to", str(target))
+
+
+def test_names_that_are_one_on_the_target_are_refused_before_anything_is_written(
+    node: Node, folding_disk: Path
+) -> None:
+    with_twins(node)
+    ended = node.run("backup", "restore", str(node.output), "--to", str(folding_disk))
     assert ended.returncode == 12
     assert "Twin.yaml` and `" in ended.stderr
     assert "are one on the file system of" in ended.stderr
-    assert list(target.iterdir()) == []
-    monkeypatch.undo()
-    node.done("backup", "restore", str(node.output), "--to", str(target))
+    assert list(folding_disk.iterdir()) == []
+
+
+def test_names_that_would_be_one_elsewhere_are_restored(node: Node) -> None:
+    with_twins(node)
+    (node.folder / "target").mkdir()
+    node.done("backup", "restore", str(node.output), "--to", str(node.folder / "target"))
+
+
+def test_what_a_file_system_does_not_keep_is_told(node: Node, folding_disk: Path) -> None:
+    """exFAT knows no permissions: what is restored there is told to be open to everybody."""
+    os.chown(node.etc / "app.yaml", 12_345, 12_345)
+    backed_up(node)
+    ended = node.run("backup", "restore", str(node.output), "--to", str(folding_disk))
+    there = Path(f"{folding_disk}{node.etc}/app.yaml")
+    assert there.read_text(encoding="utf-8") == "port: 8443\n"
+    if there.stat().st_uid == 12_345:
+        assert ended.returncode == 0, ended.stderr
+        return
+    assert ended.returncode == 3, ended.stderr
+    assert "permissions could not be given back: the file system keeps none" in ended.stderr
+    assert "owners could not be given back: the file system keeps none" in ended.stderr
+
+
+def test_room_is_asked_for_what_a_file_with_holes_holds(
+    node: Node, small_disk: Callable[[Path, int], Any]
+) -> None:
+    with (node.knowledge / "holes.bin").open("wb") as file:
+        file.truncate(1 << 40)
+    node.done("backup", "--output", str(node.output))
+    disk = small_disk(node.folder / "roomy", 60_000)
+    node.done("backup", "restore", str(node.output), "--to", str(disk.path))
+    with (node.knowledge / "holes.bin").open("r+b") as file:
+        file.seek(1 << 30)
+        file.write(os.urandom(1 << 20) * 50)
+    node.done("backup", "--output", str(node.output), "--overwrite")
+    small = small_disk(node.folder / "small", 60_000)
+    ended = node.run("backup", "restore", str(node.output), "--to", str(small.path))
+    assert ended.returncode == 12
+    assert "and the bundle unpacks to" in ended.stderr
 
 
 def test_a_full_disk_undoes_it(node: Node, small_disk: Callable[[Path, int], Any]) -> None:

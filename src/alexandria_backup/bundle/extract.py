@@ -6,25 +6,21 @@ whatever was planted there meanwhile.
 """
 
 import errno
-import grp
 import os
-import pwd
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
+from alexandria_backup.bundle.dressing import Dresser
 from alexandria_backup.bundle.entry import Entry, Kind
 from alexandria_backup.errors import BundleDamaged, StorageError, StoreDenied, StoreFull
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_SET_ID: Final = 0o6000
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 _DENIED: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
-_GiveOwner: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +43,13 @@ class Extractor:
         self._roots = roots
         self._expected = expected
         self._folders: list[_Open] = []
-        #: What could not be given back, a sentence each.
-        self.warnings: dict[str, int] = {}
+        self._dresser = Dresser()
         self.made = 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be given back, a sentence each."""
+        return tuple(self._dresser.warnings)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +94,7 @@ class Extractor:
             folder = self._folders.pop()
             with _translated(folder.entry):
                 try:
-                    self._dress(folder.entry, folder.descriptor)
+                    self._dresser.dress(folder.entry, folder.descriptor)
                 finally:
                     os.close(folder.descriptor)
 
@@ -120,12 +120,12 @@ class Extractor:
             descriptor = os.open(name, _NEW, 0o600, dir_fd=parent)
             try:
                 _fill(descriptor, entry, chunks)
-                self._dress(entry, descriptor)
+                self._dresser.dress(entry, descriptor)
             finally:
                 os.close(descriptor)
         elif entry.kind is Kind.SYMLINK:
             os.symlink(entry.link, name, dir_fd=parent)
-            self._dress_link(entry, parent, name)
+            self._dresser.dress_link(entry, parent, name)
         else:
             self._link(entry, parent, name)
 
@@ -147,45 +147,6 @@ class Extractor:
             )
         finally:
             os.close(descriptor)
-
-    def _dress(self, entry: Entry, descriptor: int) -> None:
-        """Give owner, attributes, mode and time, in the order in which each leaves the others."""
-        mode = entry.mode
-        if not self._give_owner(entry, lambda u, g: os.fchown(descriptor, u, g)):
-            mode &= ~_SET_ID
-        for key, value in entry.xattrs:
-            try:
-                os.setxattr(descriptor, key, value)
-            except OSError:
-                self._warn("extended attributes could not be given back")
-        os.fchmod(descriptor, mode)
-        os.utime(descriptor, ns=_times(entry))
-
-    def _dress_link(self, entry: Entry, parent: int, name: bytes) -> None:
-        self._give_owner(
-            entry, lambda u, g: os.chown(name, u, g, dir_fd=parent, follow_symlinks=False)
-        )
-        with suppress(OSError, NotImplementedError):
-            os.utime(name, ns=_times(entry), dir_fd=parent, follow_symlinks=False)
-
-    def _give_owner(self, entry: Entry, give: _GiveOwner) -> bool:
-        """Give a path to its owner; False where only root could."""
-        user, group = owner_here(entry)
-        if os.geteuid() == 0:
-            give(user, group)
-            return True
-        if (user, group) == (os.geteuid(), os.getegid()):
-            return True
-        self._warn("owners were not given back: only root can")
-        return False
-
-    def _warn(self, sentence: str) -> None:
-        self.warnings[sentence] = self.warnings.get(sentence, 0) + 1
-
-
-def owner_here(entry: Entry) -> tuple[int, int]:
-    """Return the numbers that an entry's owner has on this machine: by name, if it is known."""
-    return _user_number(entry.user, entry.uid), _group_number(entry.group, entry.gid)
 
 
 def _within(path: bytes, root: bytes) -> bool:
@@ -216,27 +177,6 @@ def _write(descriptor: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _times(entry: Entry) -> tuple[int, int]:
-    moment = entry.mtime * 1_000_000_000 + entry.ns
-    return moment, moment
-
-
-@lru_cache(maxsize=1024)
-def _user_number(name: str, number: int) -> int:
-    try:
-        return pwd.getpwnam(name).pw_uid if name else number
-    except (KeyError, ValueError):
-        return number
-
-
-@lru_cache(maxsize=1024)
-def _group_number(name: str, number: int) -> int:
-    try:
-        return grp.getgrnam(name).gr_gid if name else number
-    except (KeyError, ValueError):
-        return number
 
 
 @contextmanager

@@ -33,8 +33,9 @@ class CheckSets(ReadingStep):
     def explain(self, state: BackupState) -> Explanation:
         """List what is checked."""
         paths = [path for paths in self.parts.sets.values() for path in paths]
+        room = f", and whether `{state.output}` has room for it"
         return Explanation(
-            sentence=f"look at all that goes in, and whether `{state.output}` has room for it",
+            sentence="look at all that goes in" + room * (state.store is not None),
             commands=(shell("du", "--summarize", *paths), "df"),
         )
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
+from alexandria_backup.bundle.headers import data_size
 from alexandria_backup.bundle.live import of_sets
 from alexandria_backup.bundle.manifest import BundleManifest
 from alexandria_backup.bundle.twins import Folding, folding, twins
@@ -57,7 +58,7 @@ class FindBundle(ReadingStep):
             "sha256": manifest.sha256,
             "live": is_live(state.request.to),
             "entries": sum(1 for _ in of_sets(manifest, sets)),
-            "bytes": sum(entry.size for entry in of_sets(manifest, sets) if not entry.extents),
+            "bytes": sum(data_size(entry) for entry in of_sets(manifest, sets)),
             "roots": tuple(_roots(manifest, sets, state)),
         }
         if manifest.tail.twins:

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import ClassVar
 
 from alexandria_backup.bundle.differences import differences
+from alexandria_backup.bundle.dressing import (
+    NO_ATTRIBUTES,
+    NO_MODES,
+    NO_OWNERS,
+    OWNERS,
+    owner_here,
+)
 from alexandria_backup.bundle.entry import Entry
 from alexandria_backup.bundle.exclusions import Exclusions
-from alexandria_backup.bundle.extract import Extractor, owner_here
+from alexandria_backup.bundle.extract import Extractor
 from alexandria_backup.bundle.live import Placed, live_entries, of_sets, sparse_members
 from alexandria_backup.errors import ProofFailed, StorageError
 from alexandria_backup.events import Warned
@@ -19,9 +26,6 @@ from alexandria_backup.runbooks.bundle_restore_parts import BundleRestoreParts, 
 from alexandria_backup.runbooks.bundle_state import BundleRestoreState, Root
 from alexandria_backup.runbooks.bundle_swap import identity
 from alexandria_backup.runbooks.step import Done, Explanation, shell
-
-_OWNERS = "owners were not given back: only root can"
-_ATTRIBUTES = "extended attributes could not be given back"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ class ExtractRoots:
             self.parts.emit(Warned(message=warning))
         update = {
             "roots": roots,
-            "not_given": tuple(warnings),
+            "not_given": warnings,
             "warnings": (*state.warnings, *warnings),
         }
         os.sync()
@@ -67,7 +71,7 @@ class ExtractRoots:
 
     def _extract(
         self, state: BundleRestoreState, places: Mapping[bytes, Path]
-    ) -> tuple[int, list[str]]:
+    ) -> tuple[int, tuple[str, ...]]:
         bundle = self.parts.bundle
         manifest = bundle.manifest_of(state.sha256)
         with Extractor(places, of_sets(manifest, state.sets)) as extractor:
@@ -75,7 +79,7 @@ class ExtractRoots:
             extractor.finish()
         refuse_differences(found, state.request.source)
         bundle.manifest_of(state.sha256)
-        return extractor.made, list(extractor.warnings)
+        return extractor.made, extractor.warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,15 +146,16 @@ def _with_identity(root: Root) -> Root:
 def _as_given(entry: Entry, state: BundleRestoreState) -> Entry:
     """Return an entry without what could not be given back, and its owner as on this machine."""
     user, group = owner_here(entry)
-    owned = _OWNERS not in state.not_given
+    owned = not {OWNERS, NO_OWNERS} & set(state.not_given)
+    mode = 0 if NO_MODES in state.not_given else entry.mode
     return replace(
         entry,
         uid=user if owned else 0,
         gid=group if owned else 0,
         user="",
         group="",
-        mode=entry.mode if owned else entry.mode & ~0o6000,
-        xattrs=() if _ATTRIBUTES in state.not_given else entry.xattrs,
+        mode=mode if owned else mode & ~0o6000,
+        xattrs=() if NO_ATTRIBUTES in state.not_given else entry.xattrs,
     )
 
 
