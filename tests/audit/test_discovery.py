@@ -2,7 +2,7 @@
 
 import pytest
 
-from alexandria_backup.audit.discovery import discover_in_columns, discover_table
+from alexandria_backup.audit.discovery import discover_in_columns, discover_table, why_none
 from alexandria_backup.audit.recipe import Role
 from alexandria_backup.errors import AuditUnverified
 from alexandria_backup.postgres.connect import Session
@@ -53,3 +53,14 @@ def test_a_table_of_any_name_can_be_named(session: Session) -> None:
 def test_what_is_no_audit_table() -> None:
     assert discover_in_columns("public", "users", ("id", "hmac", "prev_hmac")) is None
     assert discover_in_columns("public", "audit_logs", ("id", "action")) is None
+
+
+def test_what_comes_near_to_an_audit_table_is_told(session: Session) -> None:
+    session.execute("ALTER TABLE public.audit_logs DROP COLUMN hmac")
+    session.execute("CREATE TABLE public.journal (id text, hash text, prev_hash text)")
+    assert discover_table(session) is None
+    assert why_none(session) == (
+        "`public.audit_logs` has no column `hmac` or `hash`",
+        "tables that look like one: `public.journal`",
+    )
+    assert why_none(session, {"hmac": "seal"})[0].endswith("no column `seal`")

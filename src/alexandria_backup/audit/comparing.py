@@ -130,7 +130,7 @@ def _finding(code: Code, anchor: Anchor, made: Anchor | None, detail: str) -> Fi
         chain=anchor.chain,
         position=anchor.count,
         id=anchor.last_id,
-        before=None if made is None else made.last_id,
+        before=made.last_id if made is not None and code is Code.BEHIND_ANCHOR else None,
         after=None,
         detail=detail,
     )

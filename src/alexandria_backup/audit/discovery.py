@@ -99,14 +99,14 @@ def discover_in_columns(
     """
     if not named and name not in TABLE_NAMES:
         return None
-    known = {role: (own[role],) if role in own else names for role, names in COLUMN_NAMES.items()}
+    known = _known_names(own)
     there = {role: [one for one in names if one in columns] for role, names in known.items()}
     found: dict[str, str] = {role: names[0] for role, names in there.items() if names}
     lacking = [role for role in _NEEDED if role not in found]
     if lacking and named:
-        listed = ", ".join(f"`{'` or `'.join(known[role])}`" for role in lacking)
         raise AuditUnverified(
-            f"table `{schema}.{name}` holds no audit chain: it has no column {listed}",
+            f"table `{schema}.{name}` holds no audit chain: it has no column "
+            f"{_either(known, lacking)}",
             hint="check `audit.table` and `audit.columns` in the settings",
         )
     if lacking:
@@ -172,6 +172,20 @@ def discover_table(
     return found[0] if found else None
 
 
+def why_none(session: Session, own: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
+    """Say why no audit table was found: what has its name only, and what only its columns."""
+    known = _known_names(own)
+    near = [
+        f"`{schema}.{name}` has no column {_either(known, lacking)}"
+        for (schema, name, _), columns in _candidates(session, None).items()
+        for lacking in [[role for role in _NEEDED if not set(known[role]) & set(columns)]]
+        if lacking
+    ]
+    alike = look_alikes(session)
+    listed = ", ".join(f"`{name}`" for name in alike)
+    return (*near, *([f"tables that look like one: {listed}"] if alike else []))
+
+
 def look_alikes(session: Session) -> tuple[str, ...]:
     """Return tables of other names that have the columns of a chain: what a person may name."""
     return tuple(
@@ -181,6 +195,14 @@ def look_alikes(session: Session) -> tuple[str, ...]:
             [list(COLUMN_NAMES[Role.HMAC]), list(COLUMN_NAMES[Role.PREV_HMAC]), list(TABLE_NAMES)],
         )
     )
+
+
+def _known_names(own: Mapping[str, str]) -> dict[Role, tuple[str, ...]]:
+    return {role: (own[role],) if role in own else names for role, names in COLUMN_NAMES.items()}
+
+
+def _either(known: Mapping[Role, tuple[str, ...]], lacking: Sequence[Role]) -> str:
+    return ", ".join(f"`{'` or `'.join(known[role])}`" for role in lacking)
 
 
 def _candidates(

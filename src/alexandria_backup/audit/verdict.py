@@ -112,7 +112,7 @@ class _Verdict:
         older = chain.unhashed.report(self.findings, chain=chain.name, begins=chain.begins)
         if older:
             self.skipped.append(
-                f"{older:,} rows from before the chain carry no HMAC: nothing protects them"
+                f"rows from before the chain, which carry no HMAC: {older:,}; nothing protects them"
             )
         self._compare(chain, shape, edited=bool(chain.bad_rows) and not doubtful)
 
@@ -138,7 +138,8 @@ class _Verdict:
         self._take_comparison(
             anchors,
             walked if shape.path else None,
-            broken=not shape.whole,
+            # Where no row carries an HMAC there are no links, and nothing is left of the chain.
+            broken=not shape.whole and bool(chain.runs),
             edited=edited,
             first=first,
         )
@@ -175,7 +176,7 @@ class _Verdict:
             anchors,
             walked,
             self.evidence.layout.recipe,
-            broken=broken and walked is not None,
+            broken=broken,
             edited=edited,
             lagging=self.evidence.lagging,
             first=first,
@@ -260,8 +261,8 @@ class _Verdict:
             notes.append(f"no HMAC covers the columns {listed}")
         if self.breaks:
             notes.append(
-                f"rows were stored out of the chain's order in {self.breaks:,} places, which costs "
-                "time and memory for each and says nothing against them"
+                f"places where rows are stored out of the chain's order: {self.breaks:,}; each "
+                "costs time and memory, and says nothing against them"
             )
         return tuple(notes)
 

@@ -32,10 +32,10 @@ def command(
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
     report = wiring.audits.verify(snapshot, anchor or ())
     if report is None:
-        alike = [f"`{name}`" for name in wiring.audits.candidates()] if snapshot is None else []
-        seen = f"; tables that look like one: {', '.join(alike)}" if alike else ""
+        reasons = wiring.audits.why_none() if snapshot is None else ()
         raise AuditUnverified(
-            f"no audit table was found{seen}", hint="set `[audit] table` to `schema.name`"
+            "; ".join(("no audit table was found", *reasons)),
+            hint="set `[audit] table` to `schema.name`",
         )
     invocation.renderer.result(report, report_text(report))
     end_as(report)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.capture import OpenedCapture, open_capture
-from alexandria_backup.audit.discovery import AuditTable, look_alikes
+from alexandria_backup.audit.discovery import AuditTable, why_none
 from alexandria_backup.audit.key import first_reading
 from alexandria_backup.audit.note import AnchorNote
 from alexandria_backup.audit.report import AuditReport
@@ -157,10 +157,10 @@ class Audits:
     def _table(self, session: Session) -> AuditTable:
         return self.rooms.chain.required(session)
 
-    def candidates(self) -> tuple[str, ...]:
-        """Return tables that look like an audit chain and have another name."""
+    def why_none(self) -> tuple[str, ...]:
+        """Say why the database has no audit table: what comes near to being one."""
         with self.rooms.servers.session(self.rooms.servers.database, "audit") as session:
-            return look_alikes(session)
+            return why_none(session, self.rooms.chain.recipe.columns)
 
     def require(self, seen: ChainSeen | None, where: str) -> None:
         """Raise AuditBroken or AuditUnverified as `[audit] required` says."""
