@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any-speed")
 
 _base = pytest.StashKey[Path]()
+#: Begins the names of what tests have counted, for the end of the run.
+_COUNT = "count: "
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,6 +70,17 @@ def pytest_configure(config: pytest.Config) -> None:
     base = temporary_base()
     config.stash[_base] = base
     os.environ["TMPDIR"] = tempfile.tempdir = str(base)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how often was tried what must never happen, where tests have counted it."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("passed", ()):
+        for name, value in getattr(report, "user_properties", ()):
+            if name.startswith(_COUNT) and report.when == "call":
+                counts[name.removeprefix(_COUNT)] += value
+    for name, number in counts.items():
+        terminalreporter.write_line(f"{number:>9,} {name}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

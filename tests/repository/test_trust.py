@@ -7,6 +7,7 @@ from repository_support import IDENTITY, KEY, SEALED, SIGNED, STRANGER, Site, la
 from alexandria_backup.errors import RepositoryInvalid, StorageError, WrongKey
 from alexandria_backup.repository.description import Description, new_description
 from alexandria_backup.repository.making import make_repository
+from alexandria_backup.repository.opened import open_repository
 from alexandria_backup.repository.trust import Keys, Pin, Pins, pinned, settle
 from alexandria_backup.sealing.encryption import Identity
 from alexandria_backup.storage.memory import MemoryStore
@@ -171,6 +172,47 @@ class TestChangingKeys:
         assert signers == [(KEY.name,), (STRANGER.name,)]
         assert (site.read(old), site.read(new)) == (b"old", b"new")
         assert site.repository().ledger.read().problems == ()
+
+
+class TestAMachineThatComesAfterAChangeOfKeys:
+    def test_believes_what_the_first_key_has_signed(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, SIGNED)
+        both = Keys(trusted=(KEY.trusted, STRANGER.trusted), signing=KEY)
+        make_repository(site.store, both, site.pins)
+        only = Keys(trusted=(STRANGER.trusted,), signing=STRANGER)
+        make_repository(site.store, only, site.pins)
+        settled = open_repository(site.store, Keys(), Pins(tmp_path / "new")).settled
+        assert settled.trusted == (STRANGER.trusted,)
+        assert len(settled.notes) == 1
+
+    def test_does_not_believe_a_stranger_who_can_add_an_entry(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, SIGNED)
+        site.snapshot()
+        taking_over = Keys(trusted=(STRANGER.trusted,), signing=STRANGER)
+        make_repository(site.store, taking_over, Pins(tmp_path / "stranger"))
+        settled = open_repository(site.store, Keys(), Pins(tmp_path / "new")).settled
+        assert settled.trusted == (KEY.trusted,)
+        assert settled.pin.trusted_keys == (str(KEY.trusted),)
+
+    def test_is_told_of_a_change_that_nobody_vouches_for(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, SIGNED)
+        make_repository(site.store, Keys(trusted=(STRANGER.trusted,), signing=STRANGER), site.pins)
+        settled = open_repository(site.store, Keys(), Pins(tmp_path / "new")).settled
+        assert settled.trusted == (KEY.trusted,)
+        assert "do not vouch for" in settled.notes[-1]
+
+    def test_hears_of_the_newest_recipients(self, tmp_path: Path) -> None:
+        site = Site(tmp_path, SEALED)
+        other = Keys(
+            trusted=SEALED.trusted,
+            signing=KEY,
+            recipients=(OTHER.recipient,),
+            identities=(OTHER,),
+        )
+        make_repository(site.store, other, site.pins)
+        repository = open_repository(site.store, Keys(), Pins(tmp_path / "new"))
+        assert repository.settled.refusal is not None
+        assert str(OTHER.recipient) in (repository.settled.refusal.hint or "")
 
 
 def test_two_machines_that_make_it_at_once_end_with_one(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alexandria_backup.errors import LockedByAnotherRun, RepositoryInvalid, StoreDenied
 from alexandria_backup.repository.access import Access
 from alexandria_backup.repository.description import Description, read_description
+from alexandria_backup.repository.first_use import newest_hints
 from alexandria_backup.repository.layout import LEDGER, parse
 from alexandria_backup.repository.leases import Purpose, held
 from alexandria_backup.repository.ledger import Ledger
@@ -146,7 +147,12 @@ def open_repository(store: ObjectStore, keys: Keys, pins: Pins) -> Repository:
             f"there is no repository in `{store.url}`", hint="alexandria repository init"
         )
     pin = pins.read(store.url)
+    doubt: str | None = None
+    if pin is None and not keys.trusted:
+        description, doubt = newest_hints(store, description)
     settled = settle(store.url, description, keys, pin, pins.path(store.url))
+    if doubt is not None:
+        settled = replace(settled, notes=(*settled.notes, doubt))
     if pin is None:
         pins.write(settled.pin)
     return Repository(store=store, description=description, keys=keys, settled=settled, pins=pins)
