@@ -7,6 +7,7 @@ from alexandria_backup.errors import PrecheckRefused
 from alexandria_backup.postgres.aside import SCHEMA, dependents, size_of
 from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.put_aside import drop_aside
+from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.runbooks.accept import (
     NAME,
     AcceptParts,
@@ -45,6 +46,7 @@ class FindAside(ReadingStep):
         """Find it; refuse where something of the application's would go with it."""
         refuse_without_snapshot(self.parts, state)
         with self.parts.servers.session(state.target, "find") as session:
+            refuse_other_holder(session, state.run)
             kept = find_aside(session, run=state.of_run)
             others = dependents(session, kept.things)
             size = size_of(session, kept.things)

@@ -42,6 +42,8 @@ class Check(ReadingStep):
                 f"the audit chain in `{source.snapshot}` is broken: {source.chain.summary}",
                 hint="choose an older snapshot, or add `--accept-chain`",
             )
+        if state.works_in_place:
+            state = self._in_place(state)
         with self.parts.servers.maintenance() as maintenance:
             self.parts.checks.refuse_mistakes(maintenance)
             warnings = prechecks.for_restore(
@@ -53,9 +55,7 @@ class Check(ReadingStep):
             )
             missing = rights.missing_roles(maintenance, source, state.facts)
             self.parts.tools(max(server_facts(maintenance).major, source.pg_restore))
-        if state.works_in_place:
-            state = self._in_place(state)
-        elif request.to_database is None:
+        if request.to_database is None and not state.works_in_place:
             self._refuse_other_in_place(state)
         for warning in warnings:
             self.parts.emit(Warned(message=warning))

@@ -13,6 +13,7 @@ from alexandria_backup.postgres.activity import subscriptions
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.identifiers import quote_identifier
+from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.runbooks import prechecks, rights
@@ -228,6 +229,8 @@ class CheckSwitch(ReadingStep):
             rights.refuse_missing_rights(role_facts(maintenance), maintenance, state.target)
             prechecks.refuse_prepared_transactions(maintenance, state.target)
             rights.refuse_foreign_sessions(maintenance, state.target)
+        with self.parts.servers.session(state.target, "check") as session:
+            refuse_other_holder(session, state.run)
         warn_of_the_platform(self.parts.application, self.parts.emit)
         return Done(state, "nothing forbids it")
 

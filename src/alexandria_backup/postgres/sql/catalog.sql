@@ -11,7 +11,7 @@ SELECT
     c.oid, n.nspname AS schema, c.relname AS name,
     pg_catalog.pg_get_userbyid(c.relowner) AS owner,
     c.relkind::text AS kind, c.relpersistence::text AS persistence,
-    c.oid IN (SELECT elsewhere.oid FROM elsewhere) AS reads_elsewhere,
+    c.oid IN (SELECT e.oid FROM elsewhere AS e) AS reads_elsewhere,
     c.relispartition AS partition,
     CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS estimated_rows,
     coalesce(pg_catalog.pg_total_relation_size(c.oid), 0) AS total_bytes,
@@ -123,7 +123,7 @@ JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
 WHERE NOT q.seqcycle AND sn.nspname !~ '^pg_'
   AND NOT pg_catalog.starts_with(
       coalesce(pg_catalog.obj_description(sn.oid, 'pg_namespace'), ''), '{"alexandria-backup"')
-  AND tc.oid NOT IN (SELECT elsewhere.oid FROM elsewhere)
+  AND tc.oid NOT IN (SELECT e.oid FROM elsewhere AS e)
   AND coalesce(nullif(t.typbasetype, 0), t.oid) IN
       ('pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype, 'pg_catalog.int8'::regtype,
        'pg_catalog.numeric'::regtype)
