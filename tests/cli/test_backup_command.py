@@ -296,6 +296,15 @@ def test_what_vanished_or_could_not_be_read_is_a_warning(
     assert "app.yaml` could not be read: permission denied" in ended.stderr
 
 
+def test_what_went_wrong_while_it_was_read_is_shown_by_name(node: Node) -> None:
+    (node.knowledge / "broken.db").write_bytes(b"SQLite format 3\0" + b"no" * 5_000)
+    (node.knowledge / 'a", "problem": "b').touch()
+    assert node.run("backup", "--output", str(node.output)).returncode == 3
+    told = f"`knowledge{node.knowledge}/broken.db` is no sound database and was copied as a file"
+    assert node.result("backup", "show", str(node.output))["troubles"] == [told]
+    assert f"problem   {told}" in node.done("backup", "show", str(node.output)).stdout
+
+
 def test_a_damaged_bundle_is_not_verified(node: Node) -> None:
     node.done("backup", "--output", str(node.output))
     data = node.output.read_bytes()

@@ -38,6 +38,9 @@ _END: Final = b"],"
 _TAIL: Final = b'"tail": '
 _SEAL: Final = re.compile(rb'"seal": \{"sha256": "([0-9a-f]{64})", "note": (null|"[^\n]*")\}\}')
 
+#: What stands in the line of an entry with a problem, and in no other: quotes in names are escaped.
+_PROBLEM: Final = b', "problem": "'
+
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
@@ -129,6 +132,10 @@ class BundleManifest:
                 raise BundleDamaged(f"the manifest has `{entry.shown}` twice or out of order")
             before = key
             yield entry
+
+    def troubled(self) -> Iterator[Entry]:
+        """Give the entries that have a problem, without a look at all the others."""
+        return (parse(line) for line in self.lines if _PROBLEM in line)
 
     def signers(self, trusted: Sequence[TrustedKey]) -> tuple[str, ...]:
         """Return who of `trusted` has signed.

@@ -56,6 +56,7 @@ def description_text(found: BundleDescription) -> str:
         lines.append("redacted  what is declared secret is not in it")
     if tail.problems:
         lines.append(f"problems  {tail.problems:,} paths")
+    lines += [f"problem   {trouble}" for trouble in found.troubles[:_MOST_SHOWN]]
     for name, contents in head.sets.items():
         lines.append(f"set       {name}: {', '.join(contents.roots) or 'nothing'}")
         lines += [f"          not there: {path}" for path in contents.missing]

@@ -30,6 +30,8 @@ class BundleDescription:
     signers: tuple[str, ...]
     #: Whether anybody has signed it.
     signed: bool
+    #: What went wrong while a file was read that is in it all the same, a sentence each.
+    troubles: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +63,14 @@ class BundleDifference:
 def describe_bundle(bundle: OpenedBundle, trusted: tuple[TrustedKey, ...]) -> BundleDescription:
     """Return what the manifest says; nothing else is read where it is not sealed."""
     manifest = bundle.manifest()
+    troubled = islice(manifest.troubled(), _MOST) if manifest.tail.problems else ()
     return BundleDescription(
         head=manifest.head,
         tail=manifest.tail,
         sha256=manifest.sha256,
         signers=manifest.signers(trusted),
         signed=manifest.note is not None,
+        troubles=tuple(f"`{entry.shown}` {entry.problem}" for entry in troubled),
     )
 
 
