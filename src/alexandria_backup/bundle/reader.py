@@ -16,7 +16,6 @@ from alexandria_backup.bundle.entry import Entry, Kind, agrees, parse
 from alexandria_backup.bundle.manifest import BundleManifest, read_manifest
 from alexandria_backup.bundle.members import (
     ManifestMember,
-    TarStream,
     check_end,
     check_padding,
     content,
@@ -26,6 +25,7 @@ from alexandria_backup.bundle.nesting import Nesting
 from alexandria_backup.bundle.source import BundleSource
 from alexandria_backup.bundle.sparse import SparseDigest
 from alexandria_backup.bundle.spool import LineSpool
+from alexandria_backup.bundle.tar_stream import TarStream
 from alexandria_backup.errors import BundleDamaged
 from alexandria_backup.events import Emit, Progress, discard
 from alexandria_backup.sealing.blocks import Unpacked, marked_offset
