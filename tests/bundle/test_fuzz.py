@@ -9,7 +9,7 @@ from bundle_support import packed, read, sealed, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexandria_backup.bundle.entry import parse
+from alexandria_backup.bundle.entry_parsing import parse
 from alexandria_backup.errors import BundleDamaged
 from alexandria_backup.sealing.blocks import Compression, marked_offset
 

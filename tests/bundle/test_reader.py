@@ -25,7 +25,8 @@ from bundle_support import (
     streamed,
 )
 
-from alexandria_backup.bundle.entry import Entry, Kind, parse
+from alexandria_backup.bundle.entry import Entry, Kind
+from alexandria_backup.bundle.entry_parsing import parse
 from alexandria_backup.bundle.headers import ZERO_BLOCK, headers
 from alexandria_backup.bundle.reader import manifest_from_end, read_bundle
 from alexandria_backup.errors import BundleDamaged, WrongKey

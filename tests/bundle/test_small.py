@@ -12,8 +12,9 @@ from alexandria_backup.bundle import small
 from alexandria_backup.bundle.attributes import entry_of
 from alexandria_backup.bundle.entry import Entry, FileLines, Kind, owned
 from alexandria_backup.bundle.exclusions import Excluder, Exclusions, inodes_of
+from alexandria_backup.bundle.file_headers import FileHeaders, FileOwner
 from alexandria_backup.bundle.found import Files, LeftOut
-from alexandria_backup.bundle.headers import FileHeaders, FileOwner, headers
+from alexandria_backup.bundle.headers import headers
 from alexandria_backup.bundle.manifest import SetContents
 from alexandria_backup.bundle.readers import Readers
 from alexandria_backup.bundle.small import Batch, SmallFiles

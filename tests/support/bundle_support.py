@@ -13,7 +13,8 @@ from alexandria_backup.bundle.entry import Entry, Kind
 from alexandria_backup.bundle.exclusions import Exclusions
 from alexandria_backup.bundle.extract import Extractor
 from alexandria_backup.bundle.headers import ZERO_BLOCK, headers, manifest_header, padding
-from alexandria_backup.bundle.manifest import Head, ManifestWriter, SetContents, Tail
+from alexandria_backup.bundle.manifest import Head, SetContents, Tail
+from alexandria_backup.bundle.manifest_writing import ManifestWriter
 from alexandria_backup.bundle.pack import Pack, PackOptions
 from alexandria_backup.bundle.reader import BundleRead, read_bundle
 from alexandria_backup.bundle.readers import Readers

@@ -1,27 +1,24 @@
 """What a bundle knows of one path, and the line of the manifest that says it.
 
-A line is JSON in one canonical form: `parse` refuses every other spelling, so two entries are equal
-exactly if their lines are. What a tar header cannot carry (nanoseconds, and what went wrong while
-reading) comes last, so that what a stream of members tells is the beginning of a manifest's line.
+A line is JSON in one canonical form: `entry_parsing.py` refuses every other spelling, so two
+entries are equal exactly if their lines are. What a tar header cannot carry (nanoseconds, and what
+went wrong while reading) comes last, so that what a stream of members tells
+begins a line.
 """
 
 import base64
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
 
-from alexandria_backup.errors import BundleDamaged
-
 _quoted: Final = json.encoder.encode_basestring_ascii
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_MODE: Final = re.compile(r"[0-7]{4}")
 #: What follows in a manifest's line what a member tells.
 _BEYOND: Final = re.compile(rb'(, "ns": [1-9][0-9]{0,8})?(, "problem": "[a-z ]+")?\}')
-_MOST_NS: Final = 1_000_000_000
+#: Nanoseconds are fewer.
+MOST_NS: Final = 1_000_000_000
 #: What stands between two entries of a manifest.
 BETWEEN: Final = ",\n"
 
@@ -122,7 +119,7 @@ class FileLines:
 
     def line(self, name: str, owner: str, size: int, sha256: str, mtime_ns: int) -> str:
         """Return the line of a file, all of it ASCII; `owner` as `owned` gives it."""
-        mtime, ns = divmod(mtime_ns, _MOST_NS)
+        mtime, ns = divmod(mtime_ns, MOST_NS)
         beyond = f', "ns": {ns}}}' if ns else "}"
         return (
             f'{self._start}{_quoted(name)[1:]}, "type": "file", {owner}, '
@@ -156,44 +153,6 @@ def shown(path: bytes) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def parse(line: bytes) -> Entry:
-    """Return the entry of a line; BundleDamaged where it is not one in canonical form."""
-    try:
-        fields = json.loads(line)
-        entry = _entry(fields)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
-        raise BundleDamaged(f"an entry of the manifest is malformed: {_cut(line)}") from exc
-    if entry.line() != line:
-        raise BundleDamaged(f"an entry of the manifest is not in canonical form: {_cut(line)}")
-    return entry
-
-
-def _entry(fields: Mapping[str, object]) -> Entry:
-    kind = Kind(_string(fields["type"]))
-    extents = fields.get("extents")
-    problem = fields.get("problem")
-    entry = Entry(
-        path=_bytes(fields, "path"),
-        kind=kind,
-        mode=int(_matching(_MODE, fields["mode"]), 8),
-        uid=_count(fields["uid"]),
-        gid=_count(fields["gid"]),
-        user=_string(fields["user"]),
-        group=_string(fields["group"]),
-        mtime=_integer(fields["mtime"]),
-        size=_count(fields["size"]) if kind is Kind.FILE else 0,
-        sha256=_matching(_SHA256, fields["sha256"]) if kind is Kind.FILE else None,
-        extents=None if extents is None else _extents(extents),
-        link=_bytes(fields, "link") if kind in {Kind.SYMLINK, Kind.HARDLINK} else b"",
-        xattrs=_xattrs(fields.get("xattrs", {})),
-        ns=_count(fields.get("ns", 0)),
-        problem=None if problem is None else Problem(_string(problem)),
-    )
-    if entry.ns >= _MOST_NS or (extents is not None and kind is not Kind.FILE):
-        raise ValueError
-    return entry
-
-
 @lru_cache(maxsize=1024)
 def _owner(uid: int, gid: int, user: str, group: str) -> str:
     return f'"uid": {uid}, "gid": {gid}, "user": {json.dumps(user)}, "group": {json.dumps(group)}'
@@ -205,53 +164,3 @@ def _text(key: str, value: bytes) -> str:
         return f'"{key}": {_quoted(value.decode())}'
     except UnicodeDecodeError:
         return f'"{key}_base64": "{base64.b64encode(value).decode()}"'
-
-
-def _bytes(fields: Mapping[str, object], key: str) -> bytes:
-    if key in fields:
-        return _string(fields[key]).encode()
-    return base64.b64decode(_string(fields[f"{key}_base64"]), validate=True)
-
-
-def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _count(value: object) -> int:
-    number = _integer(value)
-    if not 0 <= number < 1 << 63:
-        raise ValueError
-    return number
-
-
-def _matching(pattern: re.Pattern[str], value: object) -> str:
-    text = _string(value)
-    if not pattern.fullmatch(text):
-        raise ValueError
-    return text
-
-
-def _extents(value: object) -> tuple[tuple[int, int], ...]:
-    if not isinstance(value, list):
-        raise TypeError
-    return tuple((_count(offset), _count(size)) for offset, size in value)
-
-
-def _xattrs(value: object) -> tuple[tuple[str, bytes], ...]:
-    if not isinstance(value, dict):
-        raise TypeError
-    pairs = ((_string(k), base64.b64decode(_string(v), validate=True)) for k, v in value.items())
-    return tuple(sorted(pairs))
-
-
-def _cut(line: bytes) -> str:
-    text = shown(line)
-    return text if len(text) <= 120 else f"{text[:120]}…"

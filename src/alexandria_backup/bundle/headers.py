@@ -26,11 +26,11 @@ TYPES: Final = {Kind.FILE: b"0", Kind.HARDLINK: b"1", Kind.SYMLINK: b"2", Kind.F
 PAX: Final = b"x"
 _PAX_NAME: Final = b"PaxHeader"
 _SPARSE_NAME: Final = b"GNUSparseFile.0"
-_NAME: Final = 100
-_PREFIX: Final = 155
-_OWNER: Final = 32
-_MOST_ID: Final = 0o7777777
-_MOST_SIZE: Final = 0o77777777777
+NAME_BYTES: Final = 100
+PREFIX_BYTES: Final = 155
+OWNER_BYTES: Final = 32
+MOST_ID: Final = 0o7777777
+MOST_SIZE: Final = 0o77777777777
 #: Where the checksum stands, and what is counted there.
 _BLANK_CHECKSUM: Final = b" " * 8
 _SUFFIX: Final = b"ustar\x0000"
@@ -103,22 +103,22 @@ def _ustar_with(entry: Entry, name: bytes, stored: int, records: Records) -> byt
     prefix, short = _split(name)
     if short is None:
         records.append((b"path", name))
-        prefix, short = b"", name[:_NAME]
+        prefix, short = b"", name[:NAME_BYTES]
     link = entry.link
-    if len(link) > _NAME:
+    if len(link) > NAME_BYTES:
         records.append((b"linkpath", link))
-        link = link[:_NAME]
+        link = link[:NAME_BYTES]
     uid, gid, size, mtime = entry.uid, entry.gid, stored, entry.mtime
-    if uid > _MOST_ID:
+    if uid > MOST_ID:
         records.append((b"uid", b"%d" % uid))
         uid = 0
-    if gid > _MOST_ID:
+    if gid > MOST_ID:
         records.append((b"gid", b"%d" % gid))
         gid = 0
-    if size > _MOST_SIZE:
+    if size > MOST_SIZE:
         records.append((b"size", b"%d" % size))
         size = 0
-    if not 0 <= mtime <= _MOST_SIZE:
+    if not 0 <= mtime <= MOST_SIZE:
         records.append((b"mtime", b"%d" % mtime))
         mtime = 0
     user, group = _owner(entry.user, b"uname", records), _owner(entry.group, b"gname", records)
@@ -140,17 +140,17 @@ def _sparse_records(entry: Entry) -> Records:
 
 def _split(name: bytes) -> tuple[bytes, bytes | None]:
     """Divide a name between the two fields for it; None where it fits into neither."""
-    if len(name) <= _NAME:
+    if len(name) <= NAME_BYTES:
         return b"", name
-    slash = name.rfind(b"/", 0, min(_PREFIX + 1, len(name) - 1))
-    if slash <= 0 or len(name) - slash - 1 > _NAME:
+    slash = name.rfind(b"/", 0, min(PREFIX_BYTES + 1, len(name) - 1))
+    if slash <= 0 or len(name) - slash - 1 > NAME_BYTES:
         return b"", None
     return name[:slash], name[slash + 1 :]
 
 
 def _owner(name: str, key: bytes, records: Records) -> bytes:
     raw = name.encode()
-    if len(raw) >= _OWNER:
+    if len(raw) >= OWNER_BYTES:
         records.append((key, raw))
         return b""
     return raw
@@ -183,60 +183,6 @@ def _record(key: bytes, value: bytes) -> bytes:
     return b"%d %s=%s\n" % (length, key, value)
 
 
-class FileHeaders:
-    """Headers of the files of one folder, for many small ones: `headers` gives the same bytes.
-
-    Only what differs from file to file is written anew.
-    """
-
-    def __init__(self, folder: bytes) -> None:
-        """Begin with the folder's path in the bundle."""
-        self._before = folder + b"/"
-        self._prefix = folder if len(folder) <= _PREFIX else None
-        #: Names up to this length stand behind their folder, longer ones apart from it.
-        self._whole = _NAME - len(folder) - 1
-
-    def header(self, name: bytes, owner: "FileOwner", size: int, mtime: int) -> bytes | None:
-        """Return the header of a file without extended attributes; None where it takes a pax one.
-
-        `size` is at most that of a small file.
-        """
-        prefix: bytes | None = b""
-        if len(name) <= self._whole:
-            name = self._before + name
-        else:
-            prefix = self._prefix
-        if prefix is None or owner.numbers is None or len(name) > _NAME:
-            return None
-        if not 0 <= mtime <= _MOST_SIZE:
-            return None
-        after, counted = owner.second_half(prefix)
-        before = b"%b%b%011o\0%011o\0" % (name.ljust(_NAME, b"\0"), owner.numbers, size, mtime)
-        # The sum of these bytes is the low half of Adler-32, as `_sum` says.
-        return b"%b%06o\0 %b" % (before, (adler32(before) & 0xFFFF) + counted, after)
-
-
-class FileOwner:
-    """The part of a header that is the same for all files of one owner and mode."""
-
-    def __init__(self, mode: int, uid: int, gid: int, user: str, group: str) -> None:
-        self.user, self.group = user.encode(), group.encode()
-        fits = max(uid, gid) <= _MOST_ID and max(len(self.user), len(self.group)) < _OWNER
-        #: None where something of it does not fit.
-        self.numbers = b"%07o\x00%07o\x00%07o\x00" % (mode, uid, gid) if fits else None
-        self._seconds: dict[bytes, tuple[bytes, int]] = {}
-
-    def second_half(self, prefix: bytes) -> tuple[bytes, int]:
-        """Return what follows the checksum for a prefix, and its share of Adler-32's low half."""
-        found = self._seconds.get(prefix)
-        if found is None:
-            after, counted = _second_half(TYPES[Kind.FILE], b"", self.user, self.group, prefix)
-            # Of one folder at a time: there may be very many.
-            self._seconds = {prefix: (after, counted - 1)}
-            found = after, counted - 1
-        return found
-
-
 def _sum(field: bytes) -> int:
     """Return the sum of some bytes: the low half of Adler-32 (RFC 1950) is that, plus one.
 
@@ -250,19 +196,19 @@ def _ustar(  # noqa: PLR0917 - the fields in their order, and called for each fi
     user: bytes, group: bytes, prefix: bytes,
 ) -> bytes:  # fmt: skip
     before = b"%b%b%07o\x00%07o\x00%07o\x00%011o\x00%011o\x00" % (
-        name, bytes(_NAME - len(name)), mode, uid, gid, size, mtime,
+        name, bytes(NAME_BYTES - len(name)), mode, uid, gid, size, mtime,
     )  # fmt: skip
-    after, counted = _second_half(kind, link, user, group, prefix)
+    after, counted = second_half(kind, link, user, group, prefix)
     return b"%b%06o\x00 %b" % (before, _sum(before) + counted, after)
 
 
 @lru_cache(maxsize=256)
-def _second_half(
+def second_half(
     kind: bytes, link: bytes, user: bytes, group: bytes, prefix: bytes
 ) -> tuple[bytes, int]:
     """Return what follows the checksum, mostly the same from file to file, and its share of it."""
     after = b"".join((
-        kind, link, bytes(_NAME - len(link)), _SUFFIX, user, bytes(_OWNER - len(user)),
-        group, bytes(_OWNER - len(group)), _DEVICE, prefix, bytes(_PREFIX - len(prefix)), _TAIL,
+        kind, link.ljust(NAME_BYTES, b"\0"), _SUFFIX, user.ljust(OWNER_BYTES, b"\0"),
+        group.ljust(OWNER_BYTES, b"\0"), _DEVICE, prefix.ljust(PREFIX_BYTES, b"\0"), _TAIL,
     ))  # fmt: skip
     return after, sum(after) + sum(_BLANK_CHECKSUM)

@@ -23,19 +23,20 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from alexandria_backup.bundle.entry import Entry, parse, sort_key
+from alexandria_backup.bundle.entry import Entry, sort_key
+from alexandria_backup.bundle.entry_parsing import parse
 from alexandria_backup.bundle.spool import LineSpool, split_lines
 from alexandria_backup.errors import BundleDamaged, WrongKey
-from alexandria_backup.sealing.signing import SigningKey, TrustedKey, open_note, sign_note
+from alexandria_backup.sealing.signing import TrustedKey, open_note
 
 FORMAT: Final = "alexandria-bundle/1"
 #: A set's name is the first part of its members' paths.
 SET_NAME: Final = r"^[a-z][a-z0-9-]{0,31}$"
 
-_HEAD: Final = b'{"head": '
-_ENTRIES: Final = b'"entries": ['
-_END: Final = b"],"
-_TAIL: Final = b'"tail": '
+HEAD_LINE: Final = b'{"head": '
+ENTRIES_LINE: Final = b'"entries": ['
+END_LINE: Final = b"],"
+TAIL_LINE: Final = b'"tail": '
 _SEAL: Final = re.compile(rb'"seal": \{"sha256": "([0-9a-f]{64})", "note": (null|"[^\n]*")\}\}')
 
 #: What stands in the line of an entry with a problem, and in no other: quotes in names are escaped.
@@ -150,45 +151,9 @@ class BundleManifest:
                 f"bundle `{self.head.bundle}` is not signed, and `signing.trusted_keys` asks for it"
             )
         note = open_note(self.note, trusted)
-        if note.text != _note_text(self.head.bundle, self.sha256):
+        if note.text != note_text(self.head.bundle, self.sha256):
             raise BundleDamaged("the signature was made over another manifest")
         return note.signers
-
-
-class ManifestWriter:
-    """Writes a manifest as its entries come."""
-
-    def __init__(self, head: Head) -> None:
-        self._head = head
-        self._digest = sha256()
-        self._spool = LineSpool(self._digest.update)
-        self._spool.add(_HEAD + head.model_dump_json().encode() + b",")
-        self._spool.add(_ENTRIES)
-        #: What was added last: no comma follows the last entry.
-        self._held: bytes | None = None
-        self._held_entries = 0
-
-    def add(self, entry: Entry) -> None:
-        """Add an entry; they come in the order of members."""
-        self.add_lines(entry.line(), 1)
-
-    def add_lines(self, lines: bytes, entries: int) -> None:
-        """Add entries, at least one, by their lines: joined with what stands between them."""
-        if self._held is not None:
-            self._spool.add_several(self._held + b",", self._held_entries)
-        self._held, self._held_entries = lines, entries
-
-    def finish(self, tail: Tail, key: SigningKey | None) -> LineSpool:
-        """Return the whole document."""
-        if self._held is not None:
-            self._spool.add_several(self._held, self._held_entries)
-        self._spool.add(_END)
-        self._spool.add(_TAIL + tail.model_dump_json().encode() + b",")
-        self._spool.settle()
-        found = self._digest.hexdigest()
-        note = sign_note(_note_text(self._head.bundle, found), key) if key else None
-        self._spool.add(f'"seal": {{"sha256": "{found}", "note": {json.dumps(note)}}}}}'.encode())
-        return self._spool
 
 
 def read_manifest(chunks: Iterable[bytes]) -> BundleManifest:
@@ -197,18 +162,18 @@ def read_manifest(chunks: Iterable[bytes]) -> BundleManifest:
     Entries are not looked at yet: see `BundleManifest.entries`.
     """
     lines = _Lines(split_lines(iter(chunks)))
-    head = _model(Head, lines.next(), _HEAD)
-    if lines.next() != _ENTRIES:
+    head = _model(Head, lines.next(), HEAD_LINE)
+    if lines.next() != ENTRIES_LINE:
         raise BundleDamaged("the manifest has no entries where they should stand")
     spool = LineSpool()
-    while (line := lines.next()) != _END:
+    while (line := lines.next()) != END_LINE:
         comma = line.endswith(b",")
         spool.add(line[:-1] if comma else line)
-        if not comma and lines.next() == _END:
+        if not comma and lines.next() == END_LINE:
             break
         if not comma:
             raise BundleDamaged("the entries of the manifest are not separated")
-    tail = _model(Tail, lines.next(), _TAIL)
+    tail = _model(Tail, lines.next(), TAIL_LINE)
     found = lines.hexdigest()
     seal = _SEAL.fullmatch(lines.next())
     if seal is None or not lines.over():
@@ -271,6 +236,6 @@ def _note(text: bytes) -> str | None:
     return None if note is None else str(note)
 
 
-def _note_text(bundle: str, digest: str) -> str:
+def note_text(bundle: str, digest: str) -> str:
     """Return what is signed: it names its role, so that nothing else can stand in its place."""
     return f"alexandria-backup bundle\n{bundle}\nsha256 {digest}\n"

@@ -15,7 +15,8 @@ from alexandria_backup.bundle.headers import (
     manifest_header,
     padding,
 )
-from alexandria_backup.bundle.manifest import Excluded, Head, ManifestWriter, Tail
+from alexandria_backup.bundle.manifest import Excluded, Head, Tail
+from alexandria_backup.bundle.manifest_writing import ManifestWriter
 from alexandria_backup.bundle.readers import Readers
 from alexandria_backup.bundle.selection import Selected
 from alexandria_backup.bundle.small import Batch

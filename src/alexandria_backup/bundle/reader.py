@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Final
 
 from alexandria_backup.bundle.differences import Difference, differences
-from alexandria_backup.bundle.entry import Entry, Kind, agrees, parse
+from alexandria_backup.bundle.entry import Entry, Kind, agrees
+from alexandria_backup.bundle.entry_parsing import parse
 from alexandria_backup.bundle.manifest import BundleManifest, read_manifest
 from alexandria_backup.bundle.members import (
     ManifestMember,

@@ -16,8 +16,9 @@ from typing import Final
 from alexandria_backup.bundle.attributes import attributes_of, entry_of, group_of, user_of
 from alexandria_backup.bundle.entry import BETWEEN, FileLines, Kind, owned
 from alexandria_backup.bundle.exclusions import Excluder
+from alexandria_backup.bundle.file_headers import FileHeaders, FileOwner
 from alexandria_backup.bundle.found import FOLDER, Files, room_taken
-from alexandria_backup.bundle.headers import BLOCK, FileHeaders, FileOwner, headers
+from alexandria_backup.bundle.headers import BLOCK, headers
 from alexandria_backup.bundle.staging import SQLITE_MAGIC
 
 #: Files up to this size are read at once, and again where they have changed meanwhile.

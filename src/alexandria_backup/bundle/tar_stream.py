@@ -1,4 +1,4 @@
-"""The bytes of a tar as they come out of a packed stream: exactly so many, and no more than told."""
+"""The bytes of a tar as a packed stream gives them: exactly so many, and no more than told."""
 
 from collections.abc import Iterator
 
