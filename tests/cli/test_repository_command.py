@@ -149,6 +149,11 @@ class TestWithoutARepository:
     def test_it_says_how_to_make_one(self, place: Place, arguments: Sequence[str]) -> None:
         said = refused(place.run(*arguments), 20, "there is no repository in")
         assert "hint: alexandria repository init" in said
+        # Where files are, one cannot be made: the hint must not lead there.
+        place.repository.mkdir()
+        (place.repository / "app-20261125T120000.pgdump").write_bytes(b"a backup")
+        said = refused(place.run(*arguments), 20, "which is a folder of files")
+        assert "hint: export ALEXANDRIA_REPOSITORY=" in said
         place.config.write_text('state_dir = "state"\n', encoding="utf-8")
         refused(place.run(*arguments), 2, "no repository is set")
 

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from alexandria_backup.errors import LockedByAnotherRun, RepositoryInvalid, StoreDenied
+from alexandria_backup.errors import (
+    LockedByAnotherRun,
+    RepositoryInvalid,
+    StorageError,
+    StoreDenied,
+)
 from alexandria_backup.repository.access import Access
 from alexandria_backup.repository.description import Description, read_description
 from alexandria_backup.repository.first_use import newest_hints
@@ -135,6 +140,24 @@ class Repository:
         return tuple(head for head in remembered if head not in listed)
 
 
+def no_repository(store: ObjectStore) -> RepositoryInvalid:
+    """Return the error for a place that is none.
+
+    One that holds files is not offered to be made a repository: that is refused.
+    """
+    files = False
+    # A folder that is not there yet holds none.
+    with suppress(StorageError):
+        files = next(store.list(recursive=False), None) is not None
+    return RepositoryInvalid(
+        f"there is no repository in `{store.url}`"
+        + (", which is a folder of files" if files else ""),
+        hint="export ALEXANDRIA_REPOSITORY=…   # an empty place; then: alexandria repository init"
+        if files
+        else "alexandria repository init",
+    )
+
+
 def open_repository(store: ObjectStore, keys: Keys, pins: Pins) -> Repository:
     """Open the repository of a place, and pin on first use whom to believe.
 
@@ -143,9 +166,7 @@ def open_repository(store: ObjectStore, keys: Keys, pins: Pins) -> Repository:
     """
     description = read_description(store)
     if description is None:
-        raise RepositoryInvalid(
-            f"there is no repository in `{store.url}`", hint="alexandria repository init"
-        )
+        raise no_repository(store)
     pin = pins.read(store.url)
     doubt: str | None = None
     if pin is None and not keys.trusted:

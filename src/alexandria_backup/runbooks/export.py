@@ -78,7 +78,10 @@ def export_snapshot(request: ExportRequest, emit: Emit) -> Exported:
     store, name = request.store, request.name
     location = f"{store.url.rstrip('/')}/{name}"
     if store.head(name) is not None:
-        raise ObjectExists(f"`{location}` exists already, and nothing is overwritten")
+        raise ObjectExists(
+            f"`{location}` exists already, and nothing is overwritten",
+            hint="choose another name, or a folder: the file is then called as the snapshot is",
+        )
     least = _refuse_too_large(request)
     _write(request, least, emit)
     try:

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
-from alexandria_backup.errors import RepositoryInvalid, SettingsInvalid
+from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.repository.checking import check
 from alexandria_backup.repository.examining import Examined, examine
 from alexandria_backup.repository.findings import CheckReport
 from alexandria_backup.repository.making import Made, make_repository
 from alexandria_backup.repository.new_keys import NewKeys, make_keys
 from alexandria_backup.repository.objects import objects_present
-from alexandria_backup.repository.opened import Repository
+from alexandria_backup.repository.opened import Repository, no_repository
 from alexandria_backup.repository.prune import Pruned, dry_run, prune
 from alexandria_backup.repository.prune_plan import PrunePlan
 from alexandria_backup.repository.removal import Removed, delete_snapshot
@@ -37,9 +37,7 @@ class Repositories:
         store = self.places.files().store
         repository = self.rooms.opened
         if repository is None:
-            raise RepositoryInvalid(
-                f"there is no repository in `{store.url}`", hint="alexandria repository init"
-            )
+            raise no_repository(store)
         return repository
 
     def new_keys(self, folder: Path) -> NewKeys:
