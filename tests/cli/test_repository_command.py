@@ -136,6 +136,11 @@ class TestInit:
         assert not place.repository.exists()
 
 
+def test_what_is_removed_is_named_by_its_id(place: Place) -> None:
+    arguments = ("snapshot", "delete", "latest", "--reason", "y", "--yes")
+    assert "hint: alexandria snapshot list" in refused(place.run(*arguments), 2, "not as `latest`")
+
+
 class TestWithoutARepository:
     @pytest.mark.parametrize(
         "arguments",

@@ -6,6 +6,7 @@ import typer
 
 from alexandria_backup.cli.confirmation import confirm_word
 from alexandria_backup.cli.invocation import Json, Yes, invocation_of
+from alexandria_backup.errors import UsageError
 
 
 def command(
@@ -24,6 +25,12 @@ def command(
     written down as removed, so that a prune works again.
     """
     invocation = invocation_of(context)
+    if snapshot == "latest":
+        # Another one may have been taken since somebody looked.
+        raise UsageError(
+            "what is removed for good is named by its id, and not as `latest`",
+            hint="alexandria snapshot list",
+        )
     repositories = invocation.wiring(json=json).repositories
     confirm_word(snapshot, f"remove `{snapshot}` for good", yes=yes)
     removed = repositories.delete(snapshot, reason)

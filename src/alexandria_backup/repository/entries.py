@@ -146,7 +146,8 @@ def missing(
 
     `like` is what the nearest is like, where that is not `name` itself.
     """
-    near = get_close_matches(like or name, (*ids, _LATEST), n=1)
+    known = ids if name == _LATEST else (*ids, _LATEST)
+    near = get_close_matches(like or name, known, n=1)
     return SnapshotMissing(
         f"there is no snapshot `{name}` in `{url}`"
         + (f"; the nearest is `{near[0]}`" if near else ""),
