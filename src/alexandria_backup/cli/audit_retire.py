@@ -32,6 +32,7 @@ def command(
         said = f"{planned.rows:,} rows would move from `{planned.table}` to "
         lines = [f"{said}`{planned.retired_table}`, in one transaction:"]
         lines += [f"  {statement};" for statement in planned.statements]
+        lines.append("and a row `audit.retired` would be appended to the chain, which says so")
         invocation.renderer.result(planned, "\n".join(lines))
         return
     confirm_retirement(planned, yes=yes)
