@@ -18,9 +18,10 @@ from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.copying import load_rows
 from alexandria_backup.copying.load_apart import can_go_on
 from alexandria_backup.copying.load_archive import load_archive
+from alexandria_backup.copying.load_rows import RowsLoad, TableLoad
 from alexandria_backup.copying.loading import Loading, LoadOptions
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
-from alexandria_backup.errors import AlexandriaError, Interrupted, SnapshotDamaged
+from alexandria_backup.errors import AlexandriaError, Interrupted, ProofFailed, SnapshotDamaged
 from alexandria_backup.events import Event, Progress
 from alexandria_backup.postgres.client_tools import find_client_tools
 from alexandria_backup.postgres.connect import connect
@@ -58,8 +59,10 @@ class Target:
     dsn: Dsn
     events: list[Event]
 
-    def load(self, archive: SnapshotArchive, jobs: int = 2) -> None:
-        load_archive(
+    def load(
+        self, archive: SnapshotArchive, jobs: int = 2, *, pinned: bool = False
+    ) -> tuple[str, ...]:
+        return load_archive(
             Loading(
                 tools=find_client_tools(18),
                 dsn=self.dsn,
@@ -68,6 +71,7 @@ class Target:
                 entries=ArchiveReader(archive.chunks()).entries,
                 options=LoadOptions(jobs=jobs),
                 emit=self.events.append,
+                pinned=pinned,
             )
         )
 
@@ -186,6 +190,23 @@ def test_indexes_are_built_before_all_rows_are_in(
     assert waited == [True]
 
 
+FRAMED = {f"public.{name}" for name in ("parents", "children", "parts_low", "parts_high")}
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_what_the_server_has_is_compared_with_what_it_was_fed(
+    archive: SnapshotArchive, target: Target, jobs: int
+) -> None:
+    assert set(target.load(archive, jobs, pinned=True)) >= FRAMED
+    assert target.is_left_alone()
+
+
+def test_rows_that_the_archive_renders_otherwise_are_not_compared(
+    archive: SnapshotArchive, target: Target
+) -> None:
+    assert target.load(archive) == ()
+
+
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -244,6 +265,35 @@ class _Interrupting(list[Event]):
     def append(self, event: Event) -> None:
         if isinstance(event, Progress):
             raise Interrupted("interrupted")
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        ("UPDATE children SET body = body || '.' WHERE id = 77", "with other contents"),
+        ("DELETE FROM children WHERE id = 77", "4,999 rows, 5,000 expected"),
+        ("INSERT INTO children SELECT * FROM children WHERE id = 77", "5,001 rows"),
+    ],
+)
+def test_rows_that_are_others_on_the_server_stop_the_load(
+    archive: SnapshotArchive,
+    target: Target,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+    what: str,
+) -> None:
+    # As a server would that does not keep what it is given.
+    def read_back(load: RowsLoad, table: TableLoad) -> None:
+        if table.table.label == "public.children":
+            with psycopg.connect(target.dsn.conninfo().reveal()) as connection:
+                connection.execute(statement.encode())
+        original(load, table)
+
+    original = RowsLoad._read_back
+    monkeypatch.setattr(RowsLoad, "_read_back", read_back)
+    with pytest.raises(ProofFailed, match=what):
+        target.load(archive, pinned=True)
+    assert target.is_left_alone()
 
 
 def test_a_database_that_is_not_empty_is_an_error(archive: SnapshotArchive, target: Target) -> None:
@@ -313,6 +363,22 @@ def stopped(
     ]
     assert len(loaded) > 5
     return watched, loaded
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_load_that_goes_on_compares_what_was_loaded_before(
+    archive: SnapshotArchive, target: Target, stopped: Any, changed: bool
+) -> None:
+    watched, loaded = stopped
+    watched.stop, watched.asked = False, []
+    if not changed:
+        assert set(target.load(archive, pinned=True)) >= FRAMED
+        assert set(watched.asked) >= set(loaded)
+        return
+    with psycopg.connect(target.dsn.conninfo().reveal()) as connection:
+        connection.execute("UPDATE children SET id = -id WHERE id = (SELECT min(id) FROM children)")
+    with pytest.raises(ProofFailed, match="other contents"):
+        target.load(archive, pinned=True)
 
 
 def test_a_load_goes_on_and_loads_nothing_twice(

@@ -14,6 +14,8 @@ from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.ledger_entry import Action
+from alexandria_backup.repository.manifest_parts import StoredPart
+from alexandria_backup.repository.objects import ObjectShelf
 
 
 @pytest.fixture
@@ -57,8 +59,8 @@ def test_a_plan_says_how_to_do_it_by_hand(framed: Site) -> None:
     name = manifest_of(framed)["snapshot"]
     planned = framed.run("restore", "latest", "--plan").stdout
     assert f"$ alexandria snapshot export {name} {name}.pgdump" in planned
-    assert f"$ pg_restore --file=/dev/null {name}.pgdump" in planned
-    assert f"read `{name}` in full" in planned
+    assert f"$ pg_restore --list {name}.pgdump" in planned
+    assert f"look whether all of `{name}` is there" in planned
 
 
 def test_what_the_program_keeps_for_itself_is_not_given_up(framed: Site) -> None:
@@ -111,8 +113,11 @@ def test_a_database_that_is_gone_comes_back(framed: Site) -> None:
     assert framed.value("SHOW work_mem") == "7MB"
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
-def test_a_damaged_object_is_found_before_anything_is_created(framed: Site, damage: str) -> None:
+@pytest.mark.parametrize(("damage", "status"), [("missing", 20), ("cut", 20), ("flipped", 40)])
+def test_a_damaged_object_leaves_everything_as_it_was(
+    framed: Site, damage: str, status: int
+) -> None:
+    """What a listing shows is found before anything is created, and the rest while it is loaded."""
     snapshot(framed)
     good = framed.fingerprint()
     path = object_of(framed, "track")
@@ -121,8 +126,10 @@ def test_a_damaged_object_is_found_before_anything_is_created(framed: Site, dama
     if damage != "missing":
         path.write_bytes(data[:-1] if damage == "cut" else data[:-1] + bytes([data[-1] ^ 1]))
     ended = framed.run("restore", "latest", "--yes")
-    assert ended.returncode == 20
+    assert ended.returncode == status
     assert path.name in ended.stderr
+    created = "create-shadow" in ended.stderr
+    assert created == (status == 40)
     assert set(framed.databases()) == {framed.database}
     assert framed.fingerprint() == good
 
@@ -134,16 +141,16 @@ def test_an_object_that_vanishes_while_it_is_loaded_undoes_the_restore(
     good = framed.fingerprint()
     path = object_of(framed, "track")
     read: list[str] = []
-    chunks = SnapshotArchive.chunks
+    apart = SnapshotArchive.apart
 
-    def chunks_of_less(archive: SnapshotArchive) -> Any:
+    def apart_of_less(archive: SnapshotArchive) -> Any:
         read.append(archive.name)
-        # It was read once to look at it; what comes after that is the load.
+        # It was looked into once before; what comes after that is the load.
         if len(read) == 2:
             path.unlink(missing_ok=True)
-        return chunks(archive)
+        return apart(archive)
 
-    monkeypatch.setattr(SnapshotArchive, "chunks", chunks_of_less)
+    monkeypatch.setattr(SnapshotArchive, "apart", apart_of_less)
     ended = framed.run("restore", "latest", "--yes")
     assert ended.returncode == 40
     assert path.name in ended.stderr
@@ -169,3 +176,24 @@ def test_no_prune_takes_a_snapshot_away_while_it_is_read(
     assert set(leases) == {name}
     # Nothing is left that would hold up the next prune.
     assert list((framed.repository / "leases").glob("*")) == []
+
+
+def test_frames_are_read_once_and_their_rows_are_compared_with_the_servers(
+    framed: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot(framed)
+    good = framed.fingerprint()
+    names = {part["object"] for frame in frames(framed, "track") for part in frame["parts"]}
+    fetched: list[str] = []
+    get_both = ObjectShelf.get_both
+
+    def watched(shelf: ObjectShelf, part: StoredPart, *arguments: Any) -> Any:
+        fetched.append(part.object)
+        return get_both(shelf, part, *arguments)
+
+    monkeypatch.setattr(ObjectShelf, "get_both", watched)
+    ended = framed.run("restore", "latest", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(name for name in fetched if name in names) == sorted(names)
+    assert "11 tables compared row by row" in ended.stdout
+    assert framed.fingerprint() == good

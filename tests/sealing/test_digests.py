@@ -1,4 +1,6 @@
+import sys
 from hashlib import sha256
+from random import Random
 
 from blake3 import blake3
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from alexandria_backup.sealing.digests import (
     KeyedDigest,
     RowDigest,
+    RowSum,
     Sha256Tee,
     derived_key,
     keyed_blake3,
@@ -73,6 +76,48 @@ def test_golden() -> None:
     assert digest_of([b"a"]) == f"1:{one}"
     # Six times the same row: the sum passes 2^256.
     assert digest_of([b"a"] * 6) == f"6:{int(one, 16) * 6 % 2**256:064x}"
+
+
+def sum_of(rows: list[bytes], cuts: list[int]) -> RowSum:
+    """Return the sum of rows whose text comes in pieces that are `cuts` long, and a rest."""
+    found = RowSum()
+    text = b"".join(row + b"\n" for row in rows)
+    for size in cuts:
+        found.add_text(text[:size])
+        text = text[size:]
+    found.add_text(text)
+    return found
+
+
+class TestRowSum:
+    ROWS = st.lists(st.binary(max_size=8).filter(lambda row: b"\n" not in row), max_size=20)
+
+    @given(ROWS, st.lists(st.integers(0, 9), max_size=5), st.randoms())
+    def test_neither_order_nor_division_matters(
+        self, rows: list[bytes], cuts: list[int], chance: Random
+    ) -> None:
+        other = chance.sample(rows, len(rows))
+        whole = RowSum()
+        whole.add(sum_of(other[:3], []))
+        whole.add(sum_of(other[3:], cuts))
+        assert sum_of(rows, cuts) == whole
+        assert whole.rows == len(rows)
+
+    @given(ROWS, ROWS)
+    def test_other_rows_have_another_sum(self, rows: list[bytes], others: list[bytes]) -> None:
+        assert (sum_of(rows, []) == sum_of(others, [])) == (sorted(rows) == sorted(others))
+
+    def test_a_row_that_is_there_twice_counts_twice(self) -> None:
+        assert sum_of([b"a", b"b"], []) != sum_of([b"a", b"b", b"b"], [])
+        assert sum_of([b"a", b"a"], []) != sum_of([b"b", b"b"], [])
+
+    def test_text_is_cut_up_without_a_trace(self) -> None:
+        rows = [b"%07d" % number for number in range(100_000)]
+        assert sum_of(rows, []) == sum_of(rows, [1, 2, 3])
+
+    def test_the_interpreter_hashes_bytes_under_a_key_and_to_64_bits(self) -> None:
+        assert sys.hash_info.algorithm.startswith("siphash")
+        assert sys.hash_info.hash_bits == 64
 
 
 class TestKeyedDigest:

@@ -44,6 +44,11 @@ _EXIT_CODES: Mapping[Status, ExitCode] = {
 }
 
 
+def exit_code_of(status: Status) -> ExitCode:
+    """Return how a command that verifies ends with this verdict; see `AuditReport.exit_code`."""
+    return _EXIT_CODES[status]
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditReport:
     """The verdict, what it rests on, and its limits."""
@@ -75,7 +80,7 @@ class AuditReport:
         `intact` is 0: HMACs and links are good, and what only an anchor could show is listed as
         skipped. Whoever requires a chain must not take `absent` or `empty` for proof.
         """
-        return _EXIT_CODES[self.status]
+        return exit_code_of(self.status)
 
     def summary(self) -> str:
         """Return the verdict in one line; the same for the same rows in any order."""

@@ -78,6 +78,10 @@ class ArchiveSource(Protocol):
         """Return how many bytes there are, at least about; raises SnapshotMissing, StorageError."""
         ...
 
+    def require_present(self) -> None:
+        """Raise SnapshotMissing or SnapshotDamaged where a part of it is not there; reads none."""
+        ...
+
     def chunks(self) -> Generator[bytes]:
         """Yield the archive from front to back, in chunks cut anywhere.
 
@@ -129,6 +133,10 @@ class StoredFile:
         if info is None:
             raise SnapshotMissing(f"`{self.name}` is not in `{self.store.url}`")
         return info.size
+
+    def require_present(self) -> None:
+        """Ask the store."""
+        self.size()
 
     def chunks(self) -> Generator[bytes]:
         """Read the object."""

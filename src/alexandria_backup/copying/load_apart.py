@@ -41,8 +41,10 @@ def can_go_on(session: Session, identity: str) -> bool:
     return read_progress(session, identity) is not None
 
 
-def load_apart(load: Loading, apart: ArchiveApart, keep: Callable[[TocEntry], bool]) -> None:
-    """Load the entries that `keep` lets through.
+def load_apart(
+    load: Loading, apart: ArchiveApart, keep: Callable[[TocEntry], bool]
+) -> tuple[str, ...]:
+    """Load the entries that `keep` lets through; return the tables that were read back.
 
     Raises ClientToolFailed or StatementFailed at the first error, and whatever reading raises; no
     session of this load is left then.
@@ -51,7 +53,7 @@ def load_apart(load: Loading, apart: ArchiveApart, keep: Callable[[TocEntry], bo
         schema_file(load, apart) as schema,
         connect(load.dsn, purpose="load") as session,
     ):
-        _ApartLoad(load, apart, keep, schema, session).run()
+        return _ApartLoad(load, apart, keep, schema, session).run()
 
 
 class _ApartLoad:
@@ -79,8 +81,8 @@ class _ApartLoad:
         self._tables = {e.oid: e for e in load.entries if e.description == "TABLE"}
         self._early = self._entries_of_one_table()
 
-    def run(self) -> None:
-        """Go on with what was begun, or begin."""
+    def run(self) -> tuple[str, ...]:
+        """Go on with what was begun, or begin; return the tables that were read back."""
         progress = read_progress(self._session, self._identity)
         if progress is None:
             self._restore(Section.PRE_DATA)
@@ -105,6 +107,7 @@ class _ApartLoad:
         jobs = f"--jobs={self._load.options.jobs}"
         self._restore(Section.POST_DATA, jobs, without=built)
         end_progress(self._session)
+        return tuple(table.label for table in self._apart.tables) if self._load.pinned else ()
 
     def _restore(
         self, section: Section, *options: str, without: Collection[int] = frozenset()

@@ -20,22 +20,22 @@ def acting_entries(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
     return tuple(entry for entry in entries if _acts(entry))
 
 
-def load_archive(load: Loading) -> None:
+def load_archive(load: Loading) -> tuple[str, ...]:
     """Load everything but event triggers and subscriptions.
 
     An archive that can be taken apart is loaded by several sessions at once; so is a file, by
-    pg_restore's own jobs. Raises ClientToolFailed or StatementFailed at the first error: a load
-    that went wrong in part went wrong.
+    pg_restore's own jobs. Returns the tables, as `schema.name`, whose rows were read back and
+    compared on the way. Raises ClientToolFailed or StatementFailed at the first error, as a load
+    that went wrong in part went wrong, and ProofFailed where the server has other rows.
     """
     with load.archive.apart() as apart:
         if apart is not None:
-            load_apart(load, apart, _does_not_act)
-            return
+            return load_apart(load, apart, _does_not_act)
     path = load.archive.local_path()
     # Other roles stand in no file: it is written anew on its way.
     if path is not None and not load.options.roles:
         run_pg_restore(load, path, _does_not_act, f"--jobs={load.options.jobs}")
-        return
+        return ()
     chunks = counted(
         _chunks(load),
         work=f"load {load.archive.name}",
@@ -43,6 +43,7 @@ def load_archive(load: Loading) -> None:
         emit=load.emit,
     )
     run_pg_restore(load, chunks, _does_not_act)
+    return ()
 
 
 def load_acting_entries(load: Loading) -> None:

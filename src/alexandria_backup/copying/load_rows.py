@@ -1,10 +1,10 @@
 """The rows of an archive that is taken apart, loaded by several sessions at once."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,11 +16,18 @@ from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.copying.archive_source import ArchiveApart, RowsApart, TableApart
 from alexandria_backup.copying.load_progress import note_base, note_base_begun, note_rows
 from alexandria_backup.copying.loading import Loading, run_pg_restore, with_roles
-from alexandria_backup.errors import AlexandriaError, SnapshotDamaged, StatementFailed
+from alexandria_backup.copying.proof import copied_out
+from alexandria_backup.errors import (
+    AlexandriaError,
+    ProofFailed,
+    SnapshotDamaged,
+    StatementFailed,
+)
 from alexandria_backup.events import Progress
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.identifiers import quote_literal
 from alexandria_backup.postgres.queries import load as queries
+from alexandria_backup.sealing.digests import RowSum
 
 
 @dataclass(kw_only=True)
@@ -32,6 +39,8 @@ class TableLoad:
     early: frozenset[int]
     #: The rows that are not in yet, by their place among all.
     missing: dict[int, RowsApart]
+    #: What this process has loaded of them.
+    fed: dict[int, RowSum] = field(default_factory=dict)
 
 
 class _Loaded(NamedTuple):
@@ -39,6 +48,7 @@ class _Loaded(NamedTuple):
 
     table: TableLoad
     number: int
+    fed: RowSum
 
 
 class RowsLoad:
@@ -93,7 +103,9 @@ class RowsLoad:
         first: deque[Callable[[], _Loaded | None]] = deque()
         if self._base is not None:
             first.append(partial(self._load_base, self._base))
-        first.extend(partial(self._build, table) for table in self._tables if not table.missing)
+        for table in self._tables:
+            if not table.missing:
+                first.extend(self._when_in(table))
         pending: set[Future[_Loaded | None]] = set()
         while True:
             while len(pending) < threads:
@@ -106,24 +118,35 @@ class RowsLoad:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 loaded = future.result()
-                if loaded is None:
-                    continue
-                # Here and not by the threads: only one of them may see the last rows go.
-                del loaded.table.missing[loaded.number]
-                if not loaded.table.missing:
-                    first.append(partial(self._build, loaded.table))
+                if loaded is not None:
+                    first.extend(self._note(loaded))
 
     def _rows(self) -> Iterator[Callable[[], _Loaded]]:
         for table in self._tables:
             for number in tuple(table.missing):
                 yield partial(self._copy_in, table, number)
 
+    def _note(self, loaded: _Loaded) -> Iterable[Callable[[], None]]:
+        """Return what can be done now; not by the threads: one only may see the last rows go."""
+        table = loaded.table
+        del table.missing[loaded.number]
+        table.fed[loaded.number] = loaded.fed
+        return () if table.missing else self._when_in(table)
+
+    def _when_in(self, table: TableLoad) -> Iterator[Callable[[], None]]:
+        """Yield what can be done as soon as all rows of a table are in."""
+        if table.early:
+            yield partial(self._build, table)
+        if self._load.pinned:
+            yield partial(self._read_back, table)
+
     # ── what a thread does ───────────────────────────────────────────────────────────────────────
 
     def _copy_in(self, table: TableLoad, number: int) -> _Loaded:
         oid, rows = table.table.oid, table.missing[number]
         statement = _copy_statement(table.table.copy_statement, self._apart.encoding)
-        chunks = self._heedful(rows.text())
+        fed = RowSum()
+        chunks = self._heedful(_summed(rows.text(), fed))
         first = next(chunks, None)
         with self._session() as session, session.transaction():
             found = session.copy_in(statement, _chained(first, chunks))
@@ -133,7 +156,7 @@ class RowsLoad:
                     f"{rows.rows:,}"
                 )
             note_rows(session, oid, number)
-        return _Loaded(table, number)
+        return _Loaded(table, number, fed)
 
     def _load_base(self, keep: Callable[[TocEntry], bool]) -> None:
         with self._session() as session:
@@ -145,9 +168,32 @@ class RowsLoad:
             note_base(session)
 
     def _build(self, table: TableLoad) -> None:
-        if table.early:
-            with self._session():
-                run_pg_restore(self._load, self._schema, lambda entry: entry.dump_id in table.early)
+        with self._session():
+            run_pg_restore(self._load, self._schema, lambda entry: entry.dump_id in table.early)
+
+    def _read_back(self, table: TableLoad) -> None:
+        """Read a table from the server; raises ProofFailed unless its rows are those it was fed.
+
+        What an earlier process has loaded is fetched once more, to be compared with.
+        """
+        expected, found = RowSum(), RowSum()
+        for number, rows in enumerate(table.table.rows):
+            fed = table.fed.get(number)
+            if fed is None:
+                fed = RowSum()
+                for chunk in self._heedful(rows.text(), counted=False):
+                    fed.add_text(chunk)
+            expected.add(fed)
+        with self._session() as session:
+            batches = copied_out(session, table.table, encoding=self._apart.encoding)
+            for batch in self._heedful(batches, counted=False):
+                found.add_text(batch)
+        if found != expected:
+            raise ProofFailed(
+                f"what was loaded is not what the archive holds: `{table.table.label}` has "
+                f"{found.rows:,} rows, {expected.rows:,} expected"
+                + (", with other contents" if found.rows == expected.rows else "")
+            )
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -194,6 +240,12 @@ class RowsLoad:
 
 def _copy_statement(statement: str, encoding: str) -> str:
     return f"{statement.rstrip().removesuffix(';')} WITH (ENCODING {quote_literal(encoding)})"
+
+
+def _summed(chunks: Iterator[bytes], fed: RowSum) -> Iterator[bytes]:
+    for chunk in chunks:
+        fed.add_text(chunk)
+        yield chunk
 
 
 def _chained(first: bytes | None, rest: Iterator[bytes]) -> Iterator[bytes]:

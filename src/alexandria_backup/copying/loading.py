@@ -43,6 +43,8 @@ class Loading:
     entries: tuple[TocEntry, ...]
     options: LoadOptions
     emit: Emit
+    #: Whether the archive's values were rendered with our settings, so that rows can be compared.
+    pinned: bool = False
 
 
 def run_pg_restore(

@@ -1,8 +1,10 @@
 """The proof: does a database hold what the archive says? By number, digest and catalogue."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from alexandria_backup.archive.copy_text import columns_of
+from alexandria_backup.copying.archive_source import TableApart
 from alexandria_backup.errors import ProofFailed
 from alexandria_backup.events import Emit, Progress
 from alexandria_backup.postgres.catalog import (
@@ -18,6 +20,8 @@ from alexandria_backup.sealing.digests import RowDigest
 
 #: How often progress is told while rows are read.
 _ROWS_PER_EVENT = 50_000
+#: How much is read back at once.
+_BATCH_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,47 +60,120 @@ def prove_tables(
     pinned: bool,
     encoding: str,
     emit: Emit,
+    read_back: Collection[str] = (),
 ) -> TableProof:
     """Compare every expected table with the database of `session`.
+
+    Of those that were `read_back` while they were loaded, by their labels, only the number of rows
+    is compared once more.
 
     `pinned` tells whether the archive's values were rendered with our settings: a digest that
     differs is then a proof of difference, otherwise only the number of rows is one. `encoding` is
     the archive's. Raises ProofFailed naming every table that differs.
     """
-    found_tables = tables(session)
-    partitioned = {(t.schema, t.name) for t in found_tables if t.kind == "p"}
-    elsewhere = {(t.schema, t.name) for t in found_tables if t.kind == "p" and t.reads_elsewhere}
-    total = sum(table.rows or 0 for table in expected)
-    rows = digests = 0
-    differ: list[str] = []
-    unsure: list[str] = []
+    comparison = _Comparison(
+        session, expected, pinned=pinned, encoding=encoding, emit=emit, read_back=read_back
+    )
     for table in expected:
-        if (table.schema, table.name) in elsewhere:
-            unsure.append(f"{table.label}: a part of it is on another server, which is left alone")
-            continue
-        if not table.complete or table.rows is None:
-            unsure.append(_unsure(session, table))
-            continue
-        only = "" if (table.schema, table.name) in partitioned else "ONLY "
-        statement = _copy(table, only=only, encoding=encoding)
-        found = _digest(session, statement, done=rows, total=total, emit=emit)
-        rows += found.rows
-        if found.rows != table.rows:
-            differ.append(f"`{table.label}` has {found.rows:,} rows, {table.rows:,} expected")
-        elif table.digest is None:
-            unsure.append(f"{table.label}: rows counted, contents not compared")
-        elif found.hexdigest() == table.digest:
-            digests += 1
-        elif pinned:
-            differ.append(f"`{table.label}` has the right number of rows with other contents")
+        comparison.compare(table)
+    return comparison.result()
+
+
+class _Comparison:
+    """What was compared so far."""
+
+    def __init__(
+        self,
+        session: Session,
+        expected: Sequence[ExpectedTable],
+        *,
+        pinned: bool,
+        encoding: str,
+        emit: Emit,
+        read_back: Collection[str],
+    ) -> None:
+        self._session = session
+        self._pinned = pinned
+        self._encoding = encoding
+        self._emit = emit
+        self._read_back = read_back
+        roots = [table for table in tables(session) if table.kind == "p"]
+        self._partitioned = {(t.schema, t.name) for t in roots}
+        self._elsewhere = {(t.schema, t.name) for t in roots if t.reads_elsewhere}
+        self._tables = len(expected)
+        self._total = sum(table.rows or 0 for table in expected)
+        self._rows = self._digests = 0
+        self._differ: list[str] = []
+        self._unsure: list[str] = []
+
+    def compare(self, table: ExpectedTable) -> None:
+        """Compare one table."""
+        if (table.schema, table.name) in self._elsewhere:
+            self._unsure.append(
+                f"{table.label}: a part of it is on another server, which is left alone"
+            )
+        elif not table.complete or table.rows is None:
+            self._unsure.append(_unsure(self._session, table))
+        elif table.label in self._read_back:
+            found = row_count(self._session, table.schema, table.name)
+            self._tell(found)
+            if self._is_whole(table, found):
+                self._digests += 1
         else:
-            unsure.append(
+            self._read(table)
+
+    def result(self) -> TableProof:
+        """Raise ProofFailed where anything differs."""
+        if self._differ:
+            raise ProofFailed(
+                "what was loaded is not what the archive holds: " + "; ".join(self._differ)
+            )
+        return TableProof(
+            tables=self._tables,
+            rows=self._rows,
+            digests=self._digests,
+            not_compared=tuple(self._unsure),
+        )
+
+    def _read(self, table: ExpectedTable) -> None:
+        statement = _copy(
+            table.schema,
+            table.name,
+            table.columns,
+            only=(table.schema, table.name) not in self._partitioned,
+            encoding=self._encoding,
+        )
+        found = RowDigest()
+        for row in self._session.copy_out(statement):
+            found.add(row.removesuffix(b"\n"))
+            if found.rows % _ROWS_PER_EVENT == 0:
+                self._emit(self._progress(self._rows + found.rows))
+        self._tell(found.rows)
+        if not self._is_whole(table, found.rows):
+            return
+        if table.digest is None:
+            self._unsure.append(f"{table.label}: rows counted, contents not compared")
+        elif found.hexdigest() == table.digest:
+            self._digests += 1
+        elif self._pinned:
+            self._differ.append(f"`{table.label}` has the right number of rows with other contents")
+        else:
+            self._unsure.append(
                 f"{table.label}: rows counted; contents not compared, "
                 "as the archive does not say how it renders values"
             )
-    if differ:
-        raise ProofFailed("what was loaded is not what the archive holds: " + "; ".join(differ))
-    return TableProof(tables=len(expected), rows=rows, digests=digests, not_compared=tuple(unsure))
+
+    def _is_whole(self, table: ExpectedTable, rows: int) -> bool:
+        if rows != table.rows:
+            self._differ.append(f"`{table.label}` has {rows:,} rows, {table.rows:,} expected")
+        return rows == table.rows
+
+    def _tell(self, rows: int) -> None:
+        self._rows += rows
+        self._emit(self._progress(self._rows))
+
+    def _progress(self, done: int) -> Progress:
+        return Progress(work="prove", done=done, total=self._total, unit="rows")
 
 
 def prove_catalogue(
@@ -118,23 +195,25 @@ def prove_catalogue(
         raise ProofFailed(f"{found:,} large objects were loaded, {large_objects:,} expected")
 
 
-def _digest(session: Session, statement: str, *, done: int, total: int, emit: Emit) -> RowDigest:
-    digest = RowDigest()
-    for row in session.copy_out(statement):
-        digest.add(row.removesuffix(b"\n"))
-        if digest.rows % _ROWS_PER_EVENT == 0:
-            emit(Progress(work="prove", done=done + digest.rows, total=total, unit="rows"))
-    emit(Progress(work="prove", done=done + digest.rows, total=total, unit="rows"))
-    return digest
+def copied_out(session: Session, table: TableApart, *, encoding: str) -> Iterator[bytes]:
+    """Yield what the server holds of a table, as COPY text in `encoding`, cut anywhere."""
+    target = columns_of(table.copy_statement)
+    statement = _copy(
+        target.schema or "", target.table, target.columns, only=True, encoding=encoding
+    )
+    return iter(session.copy_out_batches(statement, batch_bytes=_BATCH_BYTES))
 
 
-def _copy(table: ExpectedTable, *, only: str, encoding: str) -> str:
-    """Return what sends the rows that the archive has: of this table, not of its children."""
-    columns = ", ".join(quote_identifier(column) for column in table.columns)
-    source = only + quote_qualified(table.schema, table.name)
+def _copy(schema: str, name: str, columns: Sequence[str], *, only: bool, encoding: str) -> str:
+    """Return what sends a table's rows as an archive in `encoding` has them.
+
+    `only` leaves out the rows of its children, which are tables of their own.
+    """
+    listed = ", ".join(quote_identifier(column) for column in columns)
+    source = ("ONLY " if only else "") + quote_qualified(schema, name)
     # The archive's own encoding, so that equal rows are equal bytes.
     return (
-        f"COPY (SELECT {columns} FROM {source}) "  # noqa: S608 - quoted
+        f"COPY (SELECT {listed} FROM {source}) "  # noqa: S608 - quoted
         f"TO STDOUT WITH (ENCODING {quote_literal(encoding)})"
     )
 

@@ -25,6 +25,7 @@ from alexandria_backup.copying.archive_source import (
 from alexandria_backup.copying.part_queue import PartReaders
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.keyed_digests import may_be_same
+from alexandria_backup.repository.layout import object_name
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
     ArchivePart,
@@ -95,6 +96,17 @@ class SnapshotArchive:
 
     def local_path(self) -> None:
         """Return None: it exists only while it is read."""
+
+    def require_present(self) -> None:
+        """Look for each object in a listing that the shelf brings along, or ask for each."""
+        shelf = self.open_shelf()
+        for part in (*self.archive.parts, *(p for table in self._framed() for p in table.parts)):
+            if not shelf.is_present(part):
+                raise SnapshotDamaged(
+                    f"object `{object_name(part.object)}` of `{self.name}` is missing, or has not "
+                    f"the {part.bytes:,} bytes that were stored",
+                    hint="alexandria repository check   # then choose another snapshot",
+                )
 
     def size(self) -> int:
         """Return the bytes of base archive and frames: the whole archive has a little more."""

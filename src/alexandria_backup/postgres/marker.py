@@ -24,6 +24,8 @@ class Marker:
     comment: str | None = None
     #: True for a schema that holds what was in the one it was named after, which has stayed.
     stays: bool = False
+    #: Of a shadow: something may have been loaded into it.
+    begun: bool = False
 
     def encode(self) -> str:
         """Return the text that stands in the comment."""
@@ -33,6 +35,7 @@ class Marker:
             "of": self.of,
             "at": self.at.isoformat(),
             "comment": self.comment,
+            "begun": self.begun,
         }
         if self.stays:
             content["stays"] = True
@@ -45,7 +48,7 @@ class Marker:
             content = json.loads(comment or "")[_KEY]
             run, role, of = content["run"], content["role"], content["of"]
             at = datetime.fromisoformat(content["at"])
-            comment = content.get("comment")
+            comment, begun = content.get("comment"), content.get("begun", True)
             stays = content.get("stays", False) is True
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -53,7 +56,16 @@ class Marker:
             return None
         if comment is not None and not isinstance(comment, str):
             return None
-        return cls(run=str(run), role=role, of=str(of), at=at, comment=comment, stays=stays)
+        return cls(
+            run=str(run),
+            role=role,
+            of=str(of),
+            at=at,
+            comment=comment,
+            stays=stays,
+            # Of one that cannot be read the worst is believed.
+            begun=begun is not False,
+        )
 
 
 def without_marker(comment: str | None) -> str | None:

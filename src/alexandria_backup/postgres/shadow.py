@@ -5,6 +5,7 @@ per target. Which run made a database stands in its COMMENT, which any role may 
 database of the server.
 """
 
+from dataclasses import replace
 from zlib import crc32
 
 from alexandria_backup.errors import (
@@ -85,6 +86,14 @@ def create_shadow(maintenance: Session, name: str, *, like: DatabaseFacts, marke
         if error.sqlstate == _DUPLICATE_DATABASE:
             _refuse_existing(maintenance, name)
         raise
+
+
+def note_begun(maintenance: Session, name: str, *, run: str) -> None:
+    """Note that something is loaded into a shadow from now on; doing it twice is once."""
+    marker = read_marker(maintenance, name)
+    if marker is not None and marker.run == run and not marker.begun:
+        text = quote_literal(replace(marker, begun=True).encode())
+        maintenance.execute(f"COMMENT ON DATABASE {quote_identifier(name)} IS {text}")
 
 
 def is_unfinished(maintenance: Session, run: str) -> bool:

@@ -15,7 +15,7 @@ from alexandria_backup.audit.incarnation import Incarnation, declare
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.parallel import Readers
 from alexandria_backup.audit.recipe import Recipe
-from alexandria_backup.audit.report import AuditReport
+from alexandria_backup.audit.report import AuditReport, Status, exit_code_of
 from alexandria_backup.audit.stream import StreamedChain
 from alexandria_backup.audit.verify import KeyFit, try_key, verify_in_transaction, verify_live
 from alexandria_backup.copying.archive_source import ArchiveSource
@@ -23,6 +23,8 @@ from alexandria_backup.copying.read_archive import ReadArchive, read_archive
 from alexandria_backup.errors import AuditBroken, AuditUnverified, ExitCode, StatementFailed
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.connect import Session
+from alexandria_backup.repository.manifest import Manifest
+from alexandria_backup.repository.manifest_parts import AuditPart
 
 
 class ChainSeen(BaseModel):
@@ -41,6 +43,15 @@ class ChainSeen(BaseModel):
     exit_code: ExitCode
     #: Rows of each chain by its name; of one whose links are broken, all rows of the table.
     chains: Mapping[str, int] = {}
+
+    def is_of_same_rows(self, other: "ChainSeen") -> bool:
+        """Tell whether both are of the same rows, with a verdict that means the same."""
+        broken = ExitCode.AUDIT_BROKEN in {self.exit_code, other.exit_code}
+        return (self.rows, self.rolling, self.chains) == (
+            other.rows,
+            other.rolling,
+            other.chains,
+        ) and (not broken or (self.exit_code, self.summary) == (other.exit_code, other.summary))
 
 
 def require(seen: ChainSeen | None, *, required: bool | None, where: str) -> None:
@@ -79,6 +90,19 @@ def chain_seen(report: AuditReport | None) -> ChainSeen | None:
         exit_code=report.exit_code,
         chains={anchor.chain: anchor.count for anchor in report.anchors}
         or {WHOLE_TABLE: report.rows},
+    )
+
+
+def chain_recorded(audit: AuditPart) -> ChainSeen:
+    """Return what a manifest says of the chain, as a value that a journal can carry."""
+    return ChainSeen(
+        status=audit.status,
+        rows=audit.rows,
+        summary=audit.summary,
+        rolling=tuple(anchor.rolling for anchor in audit.anchors),
+        exit_code=exit_code_of(Status(audit.status)),
+        chains={anchor.chain: anchor.count for anchor in audit.anchors}
+        or {WHOLE_TABLE: audit.rows},
     )
 
 
@@ -146,6 +170,18 @@ class ChainReader:
             return read, chain.finish()
         finally:
             chain.close()
+
+    def takes_at_its_word(self, manifest: Manifest) -> bool:
+        """Tell whether what a manifest says of the chain is as much as reading it here would tell.
+
+        A chain that is broken, or that nobody had a key for, is looked at again.
+        """
+        if manifest.audit is None:
+            return self.table is None
+        if manifest.audit.status not in set(Status):
+            return False
+        code = exit_code_of(Status(manifest.audit.status))
+        return code is ExitCode.DONE or (code is ExitCode.AUDIT_UNVERIFIED and self.key is None)
 
     def live(
         self, session: Session, anchors: Sequence[Anchor] = (), emit: Emit | None = None

@@ -38,7 +38,12 @@ class Find(ReadingStep):
         """Raise SnapshotDamaged where it is not what was recorded."""
         stage = self.stage
         entry, read, source = read_source(
-            stage.place, state.request.archive, stage.chain, stage.emit, command=COMMAND
+            stage.place,
+            state.request.archive,
+            stage.chain,
+            stage.emit,
+            command=COMMAND,
+            in_full=True,
         )
         if entry.manifest is None:
             stage.emit(Warned(message=f"`{entry.id}` has no manifest: nobody says what it holds"))

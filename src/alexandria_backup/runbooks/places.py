@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from alexandria_backup.archive.toc import Compression
@@ -12,7 +12,7 @@ from alexandria_backup.copying.snapshot_archive import SnapshotArchive
 from alexandria_backup.errors import SnapshotDamaged
 from alexandria_backup.repository.entries import SnapshotEntry
 from alexandria_backup.repository.file_snapshots import ARCHIVE_SUFFIX, FileSnapshots
-from alexandria_backup.repository.objects import ObjectShelf
+from alexandria_backup.repository.objects import ObjectShelf, objects_present
 from alexandria_backup.repository.opened import Repository
 from alexandria_backup.runbooks.step import shell
 
@@ -128,10 +128,16 @@ class Leased:
 
     def only(self, tables: Collection[str]) -> "Leased":
         """Return it without the frames of other tables."""
-        return Leased(archive=self.archive.only(tables), repository=self.repository)
+        return replace(self, archive=self.archive.only(tables))
 
     def local_path(self) -> None:
         """Return None: it is no file."""
+
+    def require_present(self) -> None:
+        """Look into one listing of the objects, instead of asking for each."""
+        present = objects_present(self.repository.store)
+        looked_up = ObjectShelf(self.repository.store, None, present=present)
+        replace(self.archive, open_shelf=lambda: looked_up).require_present()
 
     def chunks(self) -> Generator[bytes]:
         """Read it; LockedByAnotherRun where it is being removed."""

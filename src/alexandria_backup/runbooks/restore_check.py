@@ -9,6 +9,7 @@ from alexandria_backup.postgres.aside import extensions
 from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.runbooks import in_place_check, prechecks, rights
+from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.restore_load import read_entries
 from alexandria_backup.runbooks.restore_parts import RestoreParts
 from alexandria_backup.runbooks.restore_state import RestoreState
@@ -36,12 +37,7 @@ class Check(ReadingStep):
         source, request = state.source, state.request
         if source is None:
             raise UsageError("nothing was found to check")
-        broken = source.chain is not None and source.chain.exit_code is ExitCode.AUDIT_BROKEN
-        if broken and source.chain is not None and not request.accept_chain:
-            raise AuditBroken(
-                f"the audit chain in `{source.snapshot}` is broken: {source.chain.summary}",
-                hint="choose an older snapshot, or add `--accept-chain`",
-            )
+        refuse_broken(source.chain, state)
         if state.works_in_place:
             state = self._in_place(state)
         with self.parts.servers.maintenance() as maintenance:
@@ -101,3 +97,13 @@ class Check(ReadingStep):
         if open_to_us:
             with servers.session(state.target, "check") as session:
                 refuse_other_holder(session, state.run)
+
+
+def refuse_broken(chain: ChainSeen | None, state: RestoreState) -> None:
+    """Raise AuditBroken where the snapshot's audit chain is broken and nobody has accepted that."""
+    broken = chain is not None and chain.exit_code is ExitCode.AUDIT_BROKEN
+    if chain is not None and broken and not state.request.accept_chain:
+        raise AuditBroken(
+            f"the audit chain in `{state.known_source.snapshot}` is broken: {chain.summary}",
+            hint="choose an older snapshot, or add `--accept-chain`",
+        )

@@ -7,6 +7,7 @@ from typing import ClassVar
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.selection import select_tables
 from alexandria_backup.copying.read_archive import ReadArchive, read_archive
+from alexandria_backup.copying.read_beside import read_beside_frames
 from alexandria_backup.errors import (
     ConnectionLost,
     DatabaseMissing,
@@ -21,7 +22,7 @@ from alexandria_backup.postgres.database import DatabaseFacts, database_facts, d
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.repository.entries import SnapshotEntry
-from alexandria_backup.runbooks.chain_reader import ChainReader, chain_seen
+from alexandria_backup.runbooks.chain_reader import ChainReader, chain_recorded, chain_seen
 from alexandria_backup.runbooks.description import facts_of, journalled
 from alexandria_backup.runbooks.differences import Counted, count_tables, differences
 from alexandria_backup.runbooks.places import SnapshotPlace
@@ -41,7 +42,7 @@ from alexandria_backup.runbooks.verify import vouch_for
 
 @dataclass(frozen=True, kw_only=True)
 class Find(ReadingStep):
-    """Find snapshot and database; read the archive to its end; say what will be given up."""
+    """Find snapshot and database; see that all is there; say what will be given up."""
 
     name: ClassVar[str] = "find"
 
@@ -51,17 +52,22 @@ class Find(ReadingStep):
         """Name the archive and the database."""
         name = state.request.archive
         archive = self.parts.place.as_file(name)
+        if archive.commands:
+            return Explanation(
+                sentence=f"look whether all of `{name}` is there, and compare it with "
+                f"`{state.target}`",
+                commands=(*archive.commands, shell("pg_restore", "--list", archive.file)),
+            )
         return Explanation(
             sentence=f"read `{name}` in full and compare it with `{state.target}`",
             commands=(
-                *archive.commands,
                 shell("sha256sum", archive.file),
                 shell("pg_restore", "--file=/dev/null", archive.file),
             ),
         )
 
     def do(self, state: RestoreState) -> Done[RestoreState]:
-        """Read all of it; nothing is created before that has gone well."""
+        """Read what is not read while it is loaded; nothing is created before that went well."""
         entry, read, source = read_source(
             self.parts.place,
             state.request.archive,
@@ -112,7 +118,7 @@ class Find(ReadingStep):
                 "license": license_before(self.parts.application) if swaps else None,
             }
         )
-        what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {read.sha256[:12]}…"
+        what = f"{len(source.tables)} tables, {read.rows:,} rows, sha256 {source.identity[:12]}…"
         return Done(found, what if live else f"{what}; there is no `{state.target}` yet")
 
     def _look_at(self, target: str) -> tuple[dict[str, Counted], tuple[str, ...]]:
@@ -138,12 +144,15 @@ def read_source(
     *,
     command: str,
     tables: Sequence[str] = (),
+    in_full: bool = False,
 ) -> tuple[SnapshotEntry, ReadArchive, Source]:
-    """Read the archive of a snapshot to its end, its audit chain in the same pass.
+    """Read the archive of a snapshot, its audit chain in the same pass.
 
     `command` is what the operator has typed, for hints. Where only some `tables` are asked for, the
-    rows of the others are left aside. Raises SnapshotDamaged where it is not whole, not what its
-    manifest describes, or has no manifest where a signed one is asked for.
+    rows of the others are left aside. Unless it is to be read `in_full`, rows that lie apart are
+    not read: every object must be there, and what is loaded is checked then. Raises SnapshotDamaged
+    where it is not whole, not what its manifest describes, or has no manifest where a signed one is
+    asked for.
     """
     entry = place.find(name)
     if entry.manifest is None and place.trusts:
@@ -152,11 +161,22 @@ def read_source(
             hint=f"ALEXANDRIA_SIGNING__TRUSTED_KEYS='[]' {command}   # believe it",
         )
     archive = place.archive(entry.archive)
+    manifest = entry.manifest
     if tables:
         selected = select_tables(ArchiveReader(archive.chunks()).entries, tables).tables
-        read = read_archive(archive.only(selected), watch=lambda _: None, emit=emit)
+        wanted = archive.only(selected)
+        wanted.require_present()
+        read = read_beside_frames(wanted, emit) or read_archive(
+            wanted, watch=lambda _: None, emit=emit
+        )
         vouch_for(entry, read)
         return entry, *part_of(entry, read, archive.identity or read.sha256, tables)
+    archive.require_present()
+    if manifest is not None and not in_full and chain.takes_at_its_word(manifest):
+        beside = read_beside_frames(archive, emit)
+        if beside is not None:
+            recorded = chain_recorded(manifest.audit) if manifest.audit else None
+            return entry, beside, source_of(entry, beside, archive.identity or "", recorded)
     read, report = chain.archive(archive, emit)
     vouch_for(entry, read)
     return entry, read, source_of(entry, read, archive.identity or read.sha256, chain_seen(report))

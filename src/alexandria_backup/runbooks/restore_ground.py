@@ -14,7 +14,7 @@ from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.postgres.aside import extensions, members, schemas
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.restoring import lock_holder
-from alexandria_backup.postgres.shadow import read_marker
+from alexandria_backup.postgres.shadow import Marker, note_begun, read_marker
 from alexandria_backup.runbooks.in_place_aside import PutAside
 from alexandria_backup.runbooks.restore_bound import loaded_beside, make_room_for_bound
 from alexandria_backup.runbooks.restore_shadow import CreateShadow
@@ -54,17 +54,19 @@ class Beside:
 
     def is_ours(self, state: RestoreState) -> bool:
         """Its marker tells."""
-        with self.create.parts.servers.maintenance() as maintenance:
-            marker = read_marker(maintenance, state.shadow)
-        return marker is not None and marker.run == state.run
+        return self._marker(state) is not None
 
     def prepare(self, state: RestoreState) -> RestoreState:
-        """Create it."""
-        return self.create.do(state).state
+        """Create it, and note that it is not empty any more."""
+        state = self.create.do(state).state
+        with self.create.parts.servers.maintenance() as maintenance:
+            note_begun(maintenance, state.shadow, run=state.run)
+        return state
 
     def clear(self, state: RestoreState) -> RestoreState:
-        """Drop it."""
-        return self.create.undo(state)
+        """Drop it, unless nothing has been loaded into it yet."""
+        marker = self._marker(state)
+        return state if marker and not marker.begun else self.create.undo(state)
 
     def missing(
         self, session: Session, entries: Sequence[TocEntry], *, goes_on: bool
@@ -75,6 +77,12 @@ class Beside:
             session.execute("DROP SCHEMA IF EXISTS public")
         make_room_for_bound(session, entries)
         return beside
+
+    def _marker(self, state: RestoreState) -> Marker | None:
+        """Return the marker of a shadow that this run has made."""
+        with self.create.parts.servers.maintenance() as maintenance:
+            marker = read_marker(maintenance, state.shadow)
+        return marker if marker is not None and marker.run == state.run else None
 
 
 @dataclass(frozen=True, kw_only=True)

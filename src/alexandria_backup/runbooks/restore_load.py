@@ -92,13 +92,18 @@ class Load:
         with watched(self.parts, name, f"load {state.request.archive}") as watch:
             load = loading(self.parts, state, name, entries, major)
             with _hinting_at_left_out(state):
-                load_archive(replace(load, dsn=load.dsn.with_settings(parameters)))
+                read_back = load_archive(replace(load, dsn=load.dsn.with_settings(parameters)))
             with servers.session(name, "load") as shadow:
                 analyse(shadow)
                 active = active_jobs(shadow, found)
         return Done(
             state.model_copy(
-                update={"load_settings": settings, "grown": watch.grown, "active_jobs": active}
+                update={
+                    "load_settings": settings,
+                    "grown": watch.grown,
+                    "read_back": read_back,
+                    "active_jobs": active,
+                }
             ),
             f"{len(entries)} objects with `pg_restore` {major}, " + ", ".join(map(str, settings)),
         )
@@ -176,6 +181,7 @@ def loading(
             roles=state.request.map_owner,
         ),
         emit=parts.emit,
+        pinned=state.known_source.pinned_rendering,
     )
 
 

@@ -11,9 +11,10 @@ from alexandria_backup.postgres.catalog import sequences_behind, tables
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_qualified
 from alexandria_backup.postgres.sqlstates import INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE
-from alexandria_backup.runbooks.chain_reader import chain_seen
+from alexandria_backup.runbooks.chain_reader import ChainSeen, chain_seen
+from alexandria_backup.runbooks.restore_check import refuse_broken
 from alexandria_backup.runbooks.restore_parts import RestoreParts
-from alexandria_backup.runbooks.restore_state import Proof, RestoreState, Source
+from alexandria_backup.runbooks.restore_state import Proof, RestoreState
 from alexandria_backup.runbooks.step import Done, Explanation, shell
 
 #: How many faults a message names.
@@ -53,6 +54,7 @@ class Prove:
                 pinned=source.pinned_rendering,
                 encoding=source.encoding,
                 emit=self.parts.emit,
+                read_back=state.read_back,
             )
             prove_catalogue(
                 shadow,
@@ -60,7 +62,7 @@ class Prove:
                 not_validated=source.not_validated,
             )
             state = self._warn_of_sequences(shadow, state)
-            chain = self._prove_chain(shadow, source)
+            chain = self._prove_chain(shadow, state)
             skipped = self._run_checks(state)
             pages = self._check_pages(shadow) if state.request.amcheck else None
         not_compared = (
@@ -74,15 +76,18 @@ class Prove:
             rows=proved.rows,
             digests=proved.digests,
             large_objects=source.large_objects,
-            chain=chain,
+            chain=chain.status if chain else None,
             checks=0 if skipped else len(self.parts.checks.queries),
             amcheck=pages.indexes + pages.tables if pages else None,
             not_compared=not_compared,
         )
         said = f"{proof.rows:,} rows in {proof.tables} tables, {proof.digests} row by row"
         return Done(
-            state.model_copy(update={"proof": proof}),
-            said + (f", audit chain {chain}" if chain else ""),
+            # What was seen here counts from now on, whatever was recorded.
+            state.model_copy(
+                update={"proof": proof, "source": source.model_copy(update={"chain": chain})}
+            ),
+            said + (f", audit chain {chain.status}" if chain else ""),
         )
 
     def undo(self, state: RestoreState) -> RestoreState:
@@ -100,18 +105,23 @@ class Prove:
             self.parts.emit(Warned(message=warning))
         return state.model_copy(update={"warnings": (*state.warnings, *warnings)})
 
-    def _prove_chain(self, shadow: Session, source: Source) -> str | None:
+    def _prove_chain(self, shadow: Session, state: RestoreState) -> ChainSeen | None:
         """The chain in the shadow must be the archive's, to the last row and with its verdict."""
-        expected = source.chain
+        expected = state.known_source.chain
         if expected is None:
             return None
         found = chain_seen(self.parts.chain.live(shadow))
-        if found is None or expected != found:
+        if found is None or not expected.is_of_same_rows(found):
+            # What a manifest says may have come about by another recipe, or with another key.
+            archive = self.parts.place.archive(state.request.archive)
+            expected = chain_seen(self.parts.chain.archive(archive, self.parts.emit)[1]) or expected
+        if found is None or not expected.is_of_same_rows(found):
             raise ProofFailed(
                 "the audit chain that was loaded is not the archive's: "
                 f"{found.summary if found else 'none'}; expected {expected.summary}"
             )
-        return found.status
+        refuse_broken(found, state)
+        return found
 
     def _run_checks(self, state: RestoreState) -> tuple[str, ...]:
         """Returns a reason where the application's own checks cannot be asked."""

@@ -166,6 +166,8 @@ class RestoreState(SwitchState):
     load_settings: tuple[LoadSetting, ...] = ()
     #: Jobs of `pg_cron` that ran in the source: they come back inactive, also after a kill.
     active_jobs: tuple[int, ...] = ()
+    #: Tables whose rows the load has read back and compared, as `schema.name`.
+    read_back: tuple[str, ...] = ()
     #: How the server filled up while it was loaded.
     grown: Grown | None = None
     #: Roles that are created, without login and password.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from alexandria_backup.errors import UsageError
 from alexandria_backup.postgres.shadow import is_reserved
@@ -105,7 +106,8 @@ class Restores:
             application=self.rooms.application,
             place=self.places.place(request.store),
             chain=self.rooms.chain,
-            tools=self.rooms.tools,
+            # To ask a program for its version takes a process.
+            tools=cache(self.rooms.tools),
             safety=self._safety,
             checks=self.rooms.checks,
             server_free_bytes=settings.database.server_free_space,
