@@ -89,9 +89,7 @@ def restore_lines(state: RestoreState) -> list[str]:
     lines = [
         f"snapshot  `{source.snapshot}` of `{source.database}`, {taken}",
         f"contents  {amount(source.bytes, 'bytes')}, {len(source.tables)} tables, {rows:,} rows, "
-        + (
-            "read back just now" if source.manifest else "read just now; no manifest vouches for it"
-        ),
+        + (_how_well_known(source)),
         f"audit     {source.chain.summary if source.chain else 'no audit chain in the snapshot'}",
     ]
     lines += left_out_lines(source)
@@ -134,3 +132,9 @@ def _ask(expected: str, what: str, *, yes: bool) -> None:
     typed = typer.prompt(f"To {what}, type `{expected}`", err=True)
     if typed != expected:
         raise Interrupted(f"`{typed}` is not `{expected}`; nothing was changed")
+
+
+def _how_well_known(source: Source) -> str:
+    if not source.read_in_full:
+        return "every object is there"
+    return "read back just now" if source.manifest else "read just now; no manifest vouches for it"

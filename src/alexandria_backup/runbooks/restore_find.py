@@ -176,7 +176,8 @@ def read_source(
         beside = read_beside_frames(archive, emit)
         if beside is not None:
             recorded = chain_recorded(manifest.audit) if manifest.audit else None
-            return entry, beside, source_of(entry, beside, archive.identity or "", recorded)
+            source = source_of(entry, beside, archive.identity or "", recorded)
+            return entry, beside, source.model_copy(update={"read_in_full": False})
     read, report = chain.archive(archive, emit)
     vouch_for(entry, read)
     return entry, read, source_of(entry, read, archive.identity or read.sha256, chain_seen(report))

@@ -66,6 +66,8 @@ class Source(_Value):
     identity: str
     #: True where a manifest beside it vouches for these bytes.
     manifest: bool
+    #: False where rows that lie apart are read, and checked, when they are loaded.
+    read_in_full: bool = True
     snapshot: str
     kind: str | None
     #: When the snapshot was taken: by the server's clock, or as the archive's header says.
