@@ -2,8 +2,10 @@
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from killed_support import end, killed
 from oracle_support import keep_in_frames, snapshot
 from site_support import Ended, Site, new_role
 
+from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.runbooks.restore_state import RestoreChoices
 
 ROLES = "SELECT rolname, rolcanlogin FROM pg_roles WHERE rolname LIKE %s ORDER BY 1"
@@ -50,9 +53,15 @@ class Moved:
 
 @pytest.fixture
 def moved(site: Site, request: pytest.FixtureRequest) -> Iterator[Moved]:
-    """Roles belong to the server, so their names must not meet those of other tests."""
     if getattr(request, "param", "files") == "repository":
         keep_in_frames(site)
+    with moved_away(site) as found:
+        yield found
+
+
+@contextmanager
+def moved_away(site: Site) -> Iterator[Moved]:
+    """Roles belong to the server, so their names must not meet those of other tests."""
     prefix = f"Gone {secrets.token_hex(4)}"
     found = Moved(site=site, owner=f'{prefix} "o"', reader=f"{prefix} reader", prefix=prefix)
     owner, reader = (name.replace('"', '""') for name in (found.owner, found.reader))
@@ -66,7 +75,14 @@ def moved(site: Site, request: pytest.FixtureRequest) -> Iterator[Moved]:
         f"SELECT lo_create(4711);"
         f'ALTER LARGE OBJECT 4711 OWNER TO "{owner}"'
     )
-    yield found
+    try:
+        yield found
+    finally:
+        _clear(found)
+
+
+def _clear(found: Moved) -> None:
+    site = found.site
     site.clear()
     for name, _ in found.roles():
         quoted = name.replace('"', '""')
@@ -240,3 +256,49 @@ def test_who_may_not_create_roles_is_told_beforehand(moved: Moved) -> None:
     site.sql(f'DROP ROLE "{creator}"', database="postgres")
     assert refused.returncode == 12, refused.stderr
     assert f"role `{creator}` may not create roles" in refused.stderr
+
+
+# ── a creator of roles who is no superuser ───────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def server15(server_folder: Path) -> Iterator[EmbeddedServer]:
+    """The last version in which CREATEROLE is over all roles; 16 gives it over one's own alone."""
+    programs = Path("/usr/lib/postgresql/15/bin")
+    if not (programs / "postgres").exists():
+        pytest.skip("no PostgreSQL 15 of Debian's is installed")
+    with EmbeddedServer.start(
+        server_folder / "15", binaries=programs, settings={"fsync": "off"}
+    ) as server:
+        yield server
+
+
+@pytest.mark.parametrize("major", [15, 16, 18])
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_may_create_roles_and_is_no_superuser_does_it(
+    new_site: Callable[..., Site], request: pytest.FixtureRequest, major: int, fails: bool
+) -> None:
+    server: EmbeddedServer = request.getfixturevalue(f"server{major}")
+    site = new_site(server)
+    creator = new_role(server, "CREATEDB CREATEROLE")
+    # What a superuser owns only a superuser can give back.
+    site.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
+    with moved_away(site) as moved:
+        before = moved.names()
+        lose_the_roles(moved)
+        site.write_secret("admin-dsn", server.conninfo("postgres", user=creator).reveal())
+        site.sql(f'ALTER DATABASE "{site.database}" OWNER TO "{creator}"')
+        site.sql(f'GRANT "{site.role}" TO "{creator}"; GRANT pg_signal_backend TO "{creator}"')
+        if fails:
+            with site.config.open("a", encoding="utf-8") as config:
+                config.write('checks = ["SELECT false"]\n')
+        ended = moved.restore("--create-roles")
+        if fails:
+            assert ended.returncode == 40, ended.stderr
+            assert moved.roles() == []
+        else:
+            assert ended.returncode in {0, 3}, ended.stderr
+            assert moved.names() == before
+            assert moved.roles() == [(moved.owner, False), (moved.reader, False)]
+    site.sql(f'DROP OWNED BY "{creator}"', database="postgres")
+    site.sql(f'DROP ROLE "{creator}"', database="postgres")
