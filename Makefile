@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 # Trust what the machine trusts: many networks have a certificate authority of their own.
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: help setup demo bench test lint format types layers docs check campaign lock clean
+.PHONY: help setup demo bench test lint format types layers docs check campaign kills lock clean
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -35,6 +35,9 @@ bench: $(READY) ## Measure against the stock tools; ARGS="--size 0.5 --only snap
 
 campaign: $(READY) ## Run the long kill-point and fuzzing runs
 	$(BIN)/pytest -n $(WORKERS) -m campaign $(ARGS)
+
+kills: $(READY) ## Run every kill point, those of the campaign and those of the tests
+	$(BIN)/pytest -n $(WORKERS) -m "campaign or not campaign" -k kill $(ARGS)
 
 lint: $(READY) ## Check style
 	$(BIN)/ruff check
