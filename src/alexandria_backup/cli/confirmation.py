@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
 
-from alexandria_backup.audit.retire import Retired
 from alexandria_backup.cli.amounts import age, amount
 from alexandria_backup.cli.invocation import Invocation
 from alexandria_backup.errors import Interrupted, UsageError
@@ -14,6 +14,10 @@ from alexandria_backup.events import Note
 from alexandria_backup.runbooks.accept import AcceptState
 from alexandria_backup.runbooks.restore_state import GivenUp, RestoreState, Source
 from alexandria_backup.runbooks.rollback import RollbackState
+
+if TYPE_CHECKING:
+    # A restore needs nothing of it, and it takes a tenth of its start.
+    from alexandria_backup.audit.retire import Retired
 
 #: How many tables are named before the rest is counted.
 _MOST_TABLES = 12
@@ -67,7 +71,7 @@ def confirm_word(expected: str, what: str, *, yes: bool) -> None:
     _ask(expected, what, yes=yes)
 
 
-def confirm_retirement(planned: Retired, *, yes: bool) -> None:
+def confirm_retirement(planned: "Retired", *, yes: bool) -> None:
     """Ask before audit rows are moved."""
     _ask(
         planned.table,
