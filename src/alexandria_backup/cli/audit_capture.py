@@ -66,7 +66,9 @@ def verify(
     *,
     key: Annotated[
         list[str] | None,
-        typer.Option("--key", help="A public key, `name+id+base64`; default: the settings'."),
+        typer.Option(
+            "--key", metavar="KEY", help="A public key, `name+id+base64`; default: the settings'."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

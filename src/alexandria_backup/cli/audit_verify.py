@@ -18,7 +18,11 @@ def command(
     ] = None,
     anchor: Annotated[
         list[str] | None,
-        typer.Option("--anchor", help="A signed anchor to compare with: path or URL; repeatable."),
+        typer.Option(
+            "--anchor",
+            metavar="PLACE",
+            help="A signed anchor to compare with: path or URL; repeatable.",
+        ),
     ] = None,
     require_anchor: Annotated[
         bool,

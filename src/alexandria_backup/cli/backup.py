@@ -33,7 +33,10 @@ def command(
     ] = None,
     recipient: Annotated[
         list[str] | None,
-        typer.Option(help="Seal it to this age recipient (`age1…`); may be given several times."),
+        typer.Option(
+            metavar="AGE",
+            help="Seal it to this age recipient (`age1…`); may be given several times.",
+        ),
     ] = None,
     redact: Annotated[
         bool, typer.Option("--redact", help="Leave out what is declared secret.")
@@ -49,10 +52,8 @@ def command(
     """Back up configuration, tools and knowledge store into one file; no database."""
     if context.invoked_subcommand is not None:
         return
-    if output == "-" and (json or verify):
-        raise UsageError("with `--output -` there is neither `--json` nor `--verify`")
-    if output == "-" and not plan and sys.stdout.isatty():
-        raise UsageError("a bundle is not written to a terminal", hint="add `> FILE`")
+    if output == "-":
+        _refuse_for_a_stream(extras=json or verify, plan=plan)
     invocation = invocation_of(context)
     wiring = invocation.wiring(json=json, dsn_file=dsn_file)
     create = wiring.bundles.create(
@@ -66,6 +67,7 @@ def command(
         read_back=verify,
     )
     if output == "-" and not plan:
+        # Standard output carries the bundle itself.
         summary = create.run(lambda _: None)
         invocation.emit(Note(message=backup_text(summary)))
         remember_warnings(invocation, summary)
@@ -73,3 +75,10 @@ def command(
     done = plan_or_run(invocation, create, plan=plan, confirm=lambda _: None, text=backup_text)
     if done is not None:
         remember_warnings(invocation, done)
+
+
+def _refuse_for_a_stream(*, extras: bool, plan: bool) -> None:
+    if extras:
+        raise UsageError("with `--output -` there is neither `--json` nor `--verify`")
+    if not plan and sys.stdout.isatty():
+        raise UsageError("a bundle is not written to a terminal", hint="add `> FILE`")

@@ -18,7 +18,9 @@ def command(
     to: Annotated[str, typer.Option("--to", help="`/`, or a folder that stands for it.")],
     only: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Restore this set alone; may be given several times."),
+        typer.Option(
+            "--set", metavar="NAME", help="Restore this set alone; may be given several times."
+        ),
     ] = None,
     plan: Plan = False,
     yes: Yes = False,

@@ -25,8 +25,9 @@ def command(
     table: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="With `--to-database`: only this table, as `schema.table` or `table`, with all "
-            "that it needs; may be repeated."
+            "that it needs; may be repeated.",
         ),
     ] = None,
     in_place: Annotated[

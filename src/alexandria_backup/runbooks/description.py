@@ -1,5 +1,6 @@
 """Describe a dumped database for its manifest."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -117,11 +118,6 @@ def _described(
     Rows, digests and the audit chain come from what was read; what an archive does not carry comes
     from `session`, in the database that was dumped.
     """
-    facts = database_facts(session, session.dsn.database)
-    if facts is None:
-        raise DatabaseMissing(f"database `{session.dsn.database}` vanished while it was dumped")
-    server = server_facts(session)
-    installed = installed_extensions(session)
     objects = read.contents.large_objects
     return Manifest(
         repository=repository,
@@ -137,14 +133,9 @@ def _described(
         recipients=recipients,
         role_statements=role_statements,
         origin=origin,
-        database=_database(facts),
-        server=ServerPart(
-            version=server.version,
-            version_num=server.version_num,
-            system_identifier=server.system_identifier,
-            in_recovery=server.in_recovery,
-        ),
-        extensions={name: installed.get(name, "") for name in extensions(read.entries)},
+        database=_database(session),
+        server=_server(session),
+        extensions=_versions(session, extensions(read.entries)),
         roles=roles_needed(read.entries),
         tables=(*_tables_in(read), *framed),
         large_objects=LargeObjectsPart(
@@ -181,7 +172,26 @@ def _tables_in(read: ReadArchive) -> tuple[TablePart, ...]:
     )
 
 
-def _database(facts: DatabaseFacts) -> DatabasePart:
+def _server(session: Session) -> ServerPart:
+    server = server_facts(session)
+    return ServerPart(
+        version=server.version,
+        version_num=server.version_num,
+        system_identifier=server.system_identifier,
+        in_recovery=server.in_recovery,
+    )
+
+
+def _versions(session: Session, names: Iterable[str]) -> dict[str, str]:
+    """Return the version of each of these extensions; empty where it has gone meanwhile."""
+    installed = installed_extensions(session)
+    return {name: installed.get(name, "") for name in names}
+
+
+def _database(session: Session) -> DatabasePart:
+    facts = database_facts(session, session.dsn.database)
+    if facts is None:
+        raise DatabaseMissing(f"database `{session.dsn.database}` vanished while it was dumped")
     # The comment of a kept database is our marker: what it took the place of is the database's own.
     marker = Marker.decode(facts.comment)
     return DatabasePart(
