@@ -7,12 +7,14 @@ from fake_kubernetes_api_support import Served
 from fake_vault_support import TOKEN, FakeVault, serving
 from site_support import surroundings
 
+from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.credentials.source import FoundDsn
 from alexandria_backup.errors import CredentialsNotFound
 from alexandria_backup.events import discard
 from alexandria_backup.wiring.wiring import Wiring
 
 Environment = dict[str, str]
+AUDIT_KEY = bytes(range(200, 232))
 
 
 def found(
@@ -101,3 +103,47 @@ def test_without_any_of_it_all_places_are_named(tmp_path: Path) -> None:
         found(tmp_path, {})
     for place in ("--dsn-file", "ALEXANDRIA_DSN", "dsn_file", "Vault's", "Kubernetes Secret"):
         assert place in str(caught.value)
+
+
+def audit_key_of(folder: Path, environ: Environment) -> AuditKey | KeyRing | None:
+    with surroundings(folder, environ):
+        told = {"HOME": str(folder), **environ}
+        wiring = Wiring.load(config=None, environ=told, cwd=folder, dsn_file=None, emit=discard)
+        return wiring.rooms.chain.key
+
+
+@pytest.mark.parametrize("held", [AUDIT_KEY, AUDIT_KEY.hex().encode() + b"\n"])
+def test_the_key_of_the_chain_is_in_a_secret_of_the_cluster(
+    served: Served, tmp_path: Path, held: bytes
+) -> None:
+    served.cluster.secret("alexandria-ee", audit_key=held)
+    environ = {
+        "KUBECONFIG": str(served.kubeconfig),
+        "ALEXANDRIA_AUDIT__KEY_SECRET": "alexandria-ee/audit-key",
+    }
+    key = audit_key_of(tmp_path, environ)
+    assert isinstance(key, AuditKey)
+    assert AUDIT_KEY in {value for _, value in key.reveal()}
+    assert "`alexandria-ee`, key `audit-key`" in key.source
+    environ["ALEXANDRIA_AUDIT__KEY_SECRET"] = "alexandria-ee/other"
+    with pytest.raises(CredentialsNotFound, match="has no key `other`") as caught:
+        audit_key_of(tmp_path, environ)
+    assert caught.value.hint == "set `audit.key_secret`"
+
+
+def test_the_key_of_the_chain_is_in_vault(tmp_path: Path) -> None:
+    vault = FakeVault()
+    vault.put("apps/chain", audit_key=AUDIT_KEY.hex())
+    with serving(vault) as address:
+        environ = {
+            "VAULT_ADDR": address,
+            "VAULT_TOKEN": TOKEN,
+            "ALEXANDRIA_AUDIT__KEY_VAULT": "apps/chain/audit-key",
+        }
+        key = audit_key_of(tmp_path, environ)
+        assert isinstance(key, AuditKey)
+        assert AUDIT_KEY in {value for _, value in key.reveal()}
+        environ["ALEXANDRIA_AUDIT__KEY_VAULT"] = "apps/chain/other"
+        with pytest.raises(CredentialsNotFound, match="has no field `other`") as caught:
+            audit_key_of(tmp_path, environ)
+    assert caught.value.hint == "set `audit.key_vault`"

@@ -65,15 +65,16 @@ class AuditKey:
             raise SettingsInvalid(
                 f"`audit.key_encoding` is `{encoding}`", hint="set `raw`, `hex` or `base64`"
             )
-        return cls._of_data(_read(path), encoding, source=f"`{path}`")
+        return cls.of_data(_read(path), encoding, source=f"`{path}`")
 
     @classmethod
     def given(cls, value: Secret, encoding: str | None, *, source: str) -> Self:
-        """Return the key that a variable holds; raises WrongKey as `load` does."""
-        return cls._of_data(value.reveal().encode(), encoding, source=source)
+        """Return the key that a variable or Vault holds; raises WrongKey as `load` does."""
+        return cls.of_data(value.reveal().encode(), encoding, source=source)
 
     @classmethod
-    def _of_data(cls, data: bytes, encoding: str | None, *, source: str) -> Self:
+    def of_data(cls, data: bytes, encoding: str | None, *, source: str) -> Self:
+        """Return the key that a file or a Secret holds; raises WrongKey as `load` does."""
         candidates = tuple(_candidates(data, encoding))
         fitting = tuple(pair for pair in candidates if len(pair[1]) >= SHORTEST_BYTES)
         if not fitting:

@@ -1,4 +1,4 @@
-"""A DSN in a Secret of Kubernetes: where the paper runbook looks first."""
+"""A DSN in a Secret of Kubernetes, where the paper runbook looks first; or another value of one."""
 
 import base64
 import binascii
@@ -24,6 +24,9 @@ class KubernetesSecretSource:
     #: Whether the operator has named it; otherwise it is looked at where there is a cluster.
     named: bool
     emit: Emit
+    #: The setting that names the key, and the command that does without the cluster.
+    setting: str = "[kubernetes] key"
+    otherwise: str = "export ALEXANDRIA_DSN=…   # to do without the cluster"
 
     @property
     def name(self) -> str:
@@ -35,17 +38,21 @@ class KubernetesSecretSource:
         return self.named or self.cluster.place.is_there()
 
     def find(self) -> Secret:
-        """Ask the cluster for it."""
+        """Ask the cluster for it, as text."""
         try:
-            return self._find()
+            value = self.read()
         except CredentialsNotFound as error:
             if self.named:
                 raise
             # Whoever has a kubeconfig for something else must learn why the cluster was asked.
             message = f"{error.message} (asked, since no DSN is set elsewhere)"
             raise CredentialsNotFound(message, hint=error.hint) from None
+        return secret_text(
+            value, f"key `{self.key}` of {self._where}", self.emit, mend=self._mend()
+        )
 
-    def _find(self) -> Secret:
+    def read(self) -> bytes:
+        """Ask the cluster for it, whatever it is; raises CredentialsNotFound."""
         try:
             found = self.cluster.get(SECRETS, self.secret)
         except ClusterObjectMissing:
@@ -55,25 +62,27 @@ class KubernetesSecretSource:
                 f"--field-selector=metadata.name={shlex.quote(self.secret)}",
             ) from None
         except PlatformRefused as error:
-            hint = error.hint or "export ALEXANDRIA_DSN=…   # to do without the cluster"
+            hint = error.hint or self.otherwise
             raise CredentialsNotFound(f"{self.name}: {error.message}", hint=hint) from None
         return self._value(found.get("data"))
 
-    def _value(self, data: object) -> Secret:
+    @property
+    def _where(self) -> str:
+        return f"Secret `{self.secret}` in namespace `{self.cluster.namespace}`"
+
+    def _value(self, data: object) -> bytes:
         keys = data if isinstance(data, Mapping) else {}
-        where = f"Secret `{self.secret}` in namespace `{self.cluster.namespace}`"
         encoded = keys.get(self.key)
         if not isinstance(encoded, str):
             there = ", ".join(f"`{key}`" for key in sorted(keys)) or "none"
             raise CredentialsNotFound(
-                f"{where} has no key `{self.key}`; its keys: {there}",
-                hint="set `[kubernetes] key`",
+                f"{self._where} has no key `{self.key}`; its keys: {there}",
+                hint=f"set `{self.setting}`",
             )
         try:
-            value = base64.b64decode(encoded, validate=True)
+            return base64.b64decode(encoded, validate=True)
         except binascii.Error:
-            raise CredentialsNotFound(f"key `{self.key}` of {where} is not base64") from None
-        return secret_text(value, f"key `{self.key}` of {where}", self.emit, mend=self._mend())
+            raise CredentialsNotFound(f"key `{self.key}` of {self._where} is not base64") from None
 
     def _mend(self) -> str:
         make = shlex.join(

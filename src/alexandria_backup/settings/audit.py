@@ -125,6 +125,17 @@ class AuditSettings(Section):
     key: Hidden | None = Field(
         None, description="The key itself: in the variable only, never in the file."
     )
+    key_secret: str | None = Field(
+        None,
+        pattern=r"^[^/]+/[^/]+$",
+        description="Where the key is in the cluster: `SECRET/KEY`, in the namespace of "
+        "`[kubernetes]`.",
+    )
+    key_vault: str | None = Field(
+        None,
+        pattern=r"^[^/].*/[^/]+$",
+        description="Where the key is in Vault: `PATH/FIELD`, below the mount of `[vault]`.",
+    )
     key_encoding: KeyEncoding | None = Field(
         None, description="How the key is written: `raw`, `hex` or `base64`; default: tried."
     )
@@ -146,8 +157,11 @@ class AuditSettings(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if sum(bool(source) for source in (self.key_file, self.key, self.keys)) > 1:
-            raise ValueError("set one of `key_file`, `keys` and the variable of `key`")
+        sources = (self.key_file, self.key, self.key_secret, self.key_vault, self.keys)
+        if sum(map(bool, sources)) > 1:
+            raise ValueError(
+                "set one of `key_file`, `key_secret`, `key_vault`, `keys` and the variable of `key`"
+            )
         return self
 
     def chosen_recipe(self) -> Recipe:
@@ -156,7 +170,10 @@ class AuditSettings(Section):
         return recipe_named(self.recipe, own).with_columns(self.columns)
 
     def loaded_key(self) -> AuditKey | KeyRing | None:
-        """Return the key or keys, None where none is set; raises CredentialsNotFound, WrongKey."""
+        """Return the key or keys of this machine, None where none is set.
+
+        Raises CredentialsNotFound and WrongKey.
+        """
         if self.key_file is not None:
             return AuditKey.load(self.key_file, self.key_encoding)
         if self.key is not None:

@@ -1,9 +1,11 @@
 """The cluster and Vault, as settings, options and the usual variables name them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.cluster.access import ClusterPlace
 from alexandria_backup.cluster.cluster import Cluster
 from alexandria_backup.credentials.helm_values import HelmVault, read_helm_values
@@ -17,6 +19,7 @@ from alexandria_backup.credentials.vault.login import (
 from alexandria_backup.credentials.vault.source import VaultPlace, VaultSource
 from alexandria_backup.errors import SettingsInvalid
 from alexandria_backup.events import Emit
+from alexandria_backup.settings.model import Settings
 from alexandria_backup.settings.outside import KubernetesSettings, VaultSettings
 from alexandria_backup.settings.types import VaultAuth
 
@@ -69,6 +72,34 @@ def vault_source(settings: VaultSettings, values: Path | None, emit: Emit) -> Va
         login=_login(settings, environ),
         emit=emit,
     )
+
+
+def audit_key(
+    settings: Settings, find_cluster: Callable[[], Cluster], values: Path | None, emit: Emit
+) -> AuditKey | KeyRing | None:
+    """Return the key of the audit chain, from wherever the settings say; None where they do not.
+
+    Raises CredentialsNotFound and WrongKey.
+    """
+    audit = settings.audit
+    if audit.key_secret is not None:
+        secret, _, key = audit.key_secret.partition("/")
+        held = KubernetesSecretSource(
+            cluster=find_cluster(),
+            secret=secret,
+            key=key,
+            named=True,
+            emit=emit,
+            setting="audit.key_secret",
+            otherwise="export ALEXANDRIA_AUDIT__KEY_FILE=…   # to do without the cluster",
+        )
+        return AuditKey.of_data(held.read(), audit.key_encoding, source=held.name)
+    if audit.key_vault is not None:
+        vault = vault_source(settings.vault, values, emit)
+        place = replace(vault.place, prefix="", key=audit.key_vault)
+        stored = replace(vault, place=place, setting="audit.key_vault")
+        return AuditKey.given(stored.find(), audit.key_encoding, source=stored.name)
+    return audit.loaded_key()
 
 
 def _login(settings: VaultSettings, environ: Mapping[str, str]) -> Login:

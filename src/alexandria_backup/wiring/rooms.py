@@ -171,11 +171,12 @@ class Rooms:
     def chain(self) -> "ChainReader":
         """Recipe and key of the audit chain."""
         from alexandria_backup.runbooks.chain_reader import ChainReader
+        from alexandria_backup.wiring.outside import audit_key
 
         audit = self.settings.audit
         return ChainReader(
             recipe=audit.chosen_recipe(),
-            key=audit.loaded_key(),
+            key=audit_key(self.settings, lambda: self.cluster, self.values, self.emit),
             table=_qualified(audit.table) if audit.table else None,
         )
 

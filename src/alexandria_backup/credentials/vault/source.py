@@ -66,6 +66,8 @@ class VaultSource:
     place: VaultPlace
     login: Login
     emit: Emit
+    #: The setting that names the field.
+    setting: str = "[vault] key"
 
     @property
     def name(self) -> str:
@@ -135,7 +137,7 @@ class VaultSource:
             raise CredentialsNotFound(
                 f"Vault's `{place.mount}/{place.path}` has no field `{place.field}`; "
                 f"its fields: {there}",
-                hint="set `[vault] key`",
+                hint=f"set `{self.setting}`",
             )
         text = value if isinstance(value, str) else json.dumps(value)
         mend = place.command("patch") + f" {shlex.quote(place.field)}=@FILE"
@@ -147,7 +149,7 @@ def _library() -> ModuleType:
         return import_module("hvac")
     except ImportError:
         raise CredentialsNotFound(
-            "to read a DSN from Vault, this program needs its extra `vault`",
+            "to read from Vault, this program needs its extra `vault`",
             hint="pip install 'alexandria-backup[vault]'",
         ) from None
 
