@@ -1,9 +1,10 @@
 """All frames of a database: deciding which are taken over, and reading the others, in any order."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass
-from typing import Final
+from itertools import islice
+from typing import Final, TypeAlias
 
 from alexandria_backup.copying.frames import FrameToRead, TableFrames, read_frame
 from alexandria_backup.copying.orders import CopiedFrames
@@ -18,6 +19,11 @@ from alexandria_backup.repository.manifest_parts import FramePart, StoredPart, T
 _ORDER_BYTES: Final = 32 * 1024 * 1024
 #: Into how many orders for each reader the rest is cut, so that all end at about the same time.
 _ORDERS_EACH: Final = 3
+#: How many orders for each reader wait or are carried out.
+_ORDERS_AHEAD: Final = 3
+
+#: Frames that one order reads, with their numbers in their table.
+_Stretch: TypeAlias = list[tuple[int, FrameToRead]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,22 +75,27 @@ class DecidedFrames:
 
         `stored` is told of each frame, and may end it by raising. Raises what `copy_task` raises.
         """
-        orders = {
-            readers.submit(copy_task, self.tables[t].copy_order([frame for _, frame in stretch])): (
-                t,
-                stretch,
-            )
-            for t, stretch in self._stretches(number)
-        }
+        rest = self._stretches(number)
+        orders: dict[Future[CopiedFrames], tuple[int, _Stretch]] = {}
+
+        def submit(most: int) -> None:
+            for t, stretch in islice(rest, most):
+                order = self.tables[t].copy_order([frame for _, frame in stretch])
+                orders[readers.submit(copy_task, order)] = (t, stretch)
+
+        # Not all at once: who else lets the readers read must not wait for the last frame.
+        submit(number * _ORDERS_AHEAD)
         done: list[list[FramePart | None]] = [
             [frame if isinstance(frame, FramePart) else None for frame in frames]
             for frames in self.frames
         ]
         total = self.bytes_to_read
         read_bytes = new_bytes = estimate = 0
-        for future in as_completed(orders):
-            t, stretch = orders[future]
-            copied: CopiedFrames = future.result()
+        while orders:
+            future = next(as_completed(orders))
+            t, stretch = orders.pop(future)
+            copied = future.result()
+            submit(1)
             for (f, to_read), frame in zip(stretch, copied.frames, strict=True):
                 part = done[t][f] = read_frame(to_read, frame)
                 stored(self.tables[t], part)
@@ -98,14 +109,14 @@ class DecidedFrames:
         )
         return ReadFrames(tables=tables, read_bytes=read_bytes, new_bytes=new_bytes)
 
-    def _stretches(self, readers: int) -> Iterator[tuple[int, list[tuple[int, FrameToRead]]]]:
+    def _stretches(self, readers: int) -> Iterator[tuple[int, _Stretch]]:
         """Give what one order reads each: the number of a table, and frames with their numbers.
 
         They become smaller towards the end.
         """
         rest = self.bytes_to_read
         for t, (table, frames) in enumerate(zip(self.tables, self.frames, strict=True)):
-            stretch: list[tuple[int, FrameToRead]] = []
+            stretch: _Stretch = []
             size = max(table.plan.frame_bytes, 1)
             for f, frame in enumerate(frames):
                 if not isinstance(frame, FrameToRead):

@@ -12,7 +12,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
@@ -21,6 +26,7 @@ from typing import Final
 
 from alexandria_backup.copying.storing import PART_BYTES
 from alexandria_backup.copying.worker import Worker, WorkerSetup, begin
+from alexandria_backup.errors import StatementFailed
 
 #: Parameters of glibc's `mallopt`, from its malloc.h.
 _TRIM_THRESHOLD: Final = -1
@@ -59,9 +65,14 @@ def process_workers(setup: WorkerSetup, number: int) -> Iterator[Executor]:
     )
     try:
         yield executor
-    except BaseException:
+    except BaseException as error:
         # As among threads; they see it by the end of the pipe.
         wanting.close()
+        if isinstance(error, BrokenExecutor):
+            raise StatementFailed(
+                "a process that copied frames out was killed",
+                hint="look for the kernel's out-of-memory killer: journalctl -k",
+            ) from error
         raise
     finally:
         executor.shutdown(cancel_futures=True)
