@@ -12,6 +12,8 @@ from alexandria_backup.runbooks.transition import Phase
 
 #: `started`, two for each of 11 steps, `finished`.
 _RESTORE_TRANSITIONS = 24
+#: Both renames are committed, and the journal does not say so yet.
+_SWAPPED = (19, "before")
 #: More sessions than a restore of the sample opens; the first is the lock's.
 _SESSIONS_AT_MOST = 30
 #: `started`, two for each of 7 steps, `finished`.
@@ -81,9 +83,14 @@ def test_a_restore_that_is_killed_ends_well(site: Site, seq: int, moment: str, e
     check_restore(site, seq, moment, ending)
 
 
-@pytest.mark.campaign
 @pytest.mark.parametrize("ending", ["resume", "abort"])
-@pytest.mark.parametrize(("seq", "moment"), points(_RESTORE_TRANSITIONS, ("before",)))
+@pytest.mark.parametrize(
+    ("seq", "moment"),
+    [
+        pytest.param(*point, marks=() if point == _SWAPPED else pytest.mark.campaign)
+        for point in points(_RESTORE_TRANSITIONS, ("before",))
+    ],
+)
 def test_a_restore_that_is_killed_before_it_could_say_so_ends_well(
     new_site: Callable[..., Site], server16: EmbeddedServer, seq: int, moment: str, ending: str
 ) -> None:

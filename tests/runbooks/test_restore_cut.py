@@ -204,6 +204,62 @@ def test_a_server_that_restarts_in_the_middle_hurts_nothing(
     before.assert_whole(ending)
 
 
+# ── a transaction that is prepared ───────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def prepared(small: Site) -> Iterator[Callable[[], None]]:
+    """Prepare a transaction in the live database when told to; it is gone after the test."""
+    name = f"two phases of {small.database}"
+
+    def prepare() -> None:
+        conninfo = small.server.conninfo(small.database).reveal()
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute("BEGIN")
+            connection.execute("UPDATE parents SET word = 'prepared' WHERE id = 1")
+            connection.execute(f"PREPARE TRANSACTION '{name}'".encode())
+
+    yield prepare
+    found = "SELECT count(*) FROM pg_prepared_xacts WHERE gid = %s"
+    if small.value(found, name, database="postgres"):
+        small.sql(f"ROLLBACK PREPARED '{name}'")
+
+
+def test_a_prepared_transaction_is_named_before_anything_is_done(
+    small: Site, prepared: Callable[[], None]
+) -> None:
+    before = Before(small)
+    prepared()
+    ended = small.run("restore", "latest", "--yes")
+    assert ended.returncode == 12
+    assert "rollback prepared" in ended.stderr
+    assert f"two phases of {small.database}" in ended.stderr
+    assert set(small.databases()) == {small.database}
+    before.broken.assert_back()
+
+
+def test_one_that_is_prepared_meanwhile_undoes_the_restore(
+    small: Site, prepared: Callable[[], None]
+) -> None:
+    before = Before(small)
+    done: list[str] = []
+
+    def prepare(statement: Statement) -> None:
+        if "FROM stdin" in statement.text and not done:
+            done.append(statement.text)
+            prepared()
+
+    with wired(small) as wire:
+        wire.before = prepare
+        ended = small.run("restore", "latest", "--yes")
+    assert len(done) == 1
+    assert ended.returncode == 40, ended.stderr
+    assert "prepared transaction" in ended.stderr
+    small.sql(f"ROLLBACK PREPARED 'two phases of {small.database}'")
+    before.broken.assert_back()
+    before.assert_whole("abort")
+
+
 # ── the server's disk is really full ─────────────────────────────────────────────────────────────
 
 
