@@ -174,7 +174,6 @@ def mortal_server(server_folder: Path) -> Iterator[EmbeddedServer]:
                 "TO STDOUT",
                 "ANALYZE",
                 "ALLOW_CONNECTIONS false",
-                "pg_terminate_backend",
                 "RENAME TO",
                 "CREATE EVENT TRIGGER",
             )
