@@ -15,7 +15,10 @@ from site_support import Site
 from alexandria_backup.postgres.embedded import EmbeddedServer
 
 #: One for each way from a materialized view to another server.
-VIEWS = ("by_table", "by_view", "by_function", "by_text", "by_partition", "by_dblink", "by_another")
+VIEWS = (
+    *("by_table", "by_view", "by_function", "by_text", "by_partition", "by_heir", "by_dblink"),
+    "by_another",
+)
 
 _OTHER = """
 CREATE SEQUENCE looked;
@@ -33,6 +36,8 @@ CREATE TABLE part_2 PARTITION OF part FOR VALUES IN (2);
 CREATE FOREIGN TABLE part_1 PARTITION OF part FOR VALUES IN (1)
     SERVER other OPTIONS (table_name 'things');
 INSERT INTO part VALUES (2, 2);
+CREATE TABLE family (id int, n bigint);
+CREATE FOREIGN TABLE heir () INHERITS (family) SERVER other OPTIONS (table_name 'things');
 CREATE VIEW seen AS SELECT * FROM far;
 CREATE FUNCTION counted() RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT sum(n) FROM far; END;
 CREATE FUNCTION said() RETURNS bigint LANGUAGE plpgsql AS
@@ -42,6 +47,7 @@ CREATE MATERIALIZED VIEW by_view AS SELECT * FROM seen;
 CREATE MATERIALIZED VIEW by_function AS SELECT counted() AS n;
 CREATE MATERIALIZED VIEW by_text AS SELECT said() AS n;
 CREATE MATERIALIZED VIEW by_partition AS SELECT * FROM part;
+CREATE MATERIALIZED VIEW by_heir AS SELECT * FROM family;
 CREATE MATERIALIZED VIEW by_dblink AS
     SELECT * FROM dblink('{conninfo}', 'SELECT n FROM things') AS t (n bigint);
 CREATE MATERIALIZED VIEW by_another AS SELECT * FROM by_table;
