@@ -309,3 +309,17 @@ def test_a_run_that_keeps_nothing_any_more_is_answered_with_the_one_that_does(si
     mistyped = site.run("run", "show", restored[:-1])
     assert mistyped.returncode == 1
     assert f"the nearest is `{restored}`" in mistyped.stderr
+
+
+def test_a_database_that_was_dropped_comes_back(site: Site) -> None:
+    """Whoever asks anything else is told that it can."""
+    good = site.fingerprint()
+    site.run("snapshot", "create")
+    assert site.run("restore", "latest", "--yes").returncode == 0
+    site.sql(f'DROP DATABASE "{site.database}" WITH (FORCE)', database="postgres")
+    for arguments in (("doctor",), ("snapshot", "create"), ("rollback", "--yes")):
+        told = site.run(*arguments)
+        assert told.returncode in {11, 12}
+        assert "alexandria restore latest" in told.stdout + told.stderr
+    assert site.run("restore", "latest", "--yes").returncode == 0
+    assert site.fingerprint() == good

@@ -73,7 +73,8 @@ def connect_failure(error: psycopg.Error, dsn: Dsn, *, needs_password: bool) -> 
     if _MISSING.search(said):
         return DatabaseMissing(
             f"the server has no database `{dsn.database}`",
-            hint="check the database's name at the end of the DSN",
+            hint="check the database's name at the end of the DSN; if it was dropped: "
+            "alexandria restore latest",
         )
     return DatabaseUnreachable(f"cannot connect to {where}: {said}", hint=_unreachable_hint(said))
 

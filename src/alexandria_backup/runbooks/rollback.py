@@ -125,7 +125,10 @@ class FindKept(ReadingStep):
             live = database_facts(maintenance, state.target)
             facts = database_facts(maintenance, kept.name)
             if live is None or facts is None:
-                raise DatabaseMissing(f"there is no database `{state.target}` to roll back")
+                raise DatabaseMissing(
+                    f"there is no database `{state.target}` to roll back",
+                    hint=f"alexandria restore latest   # `{kept.name}` is still kept",
+                )
             server = server_facts(maintenance)
             given_up = self._compare(maintenance, kept.name, state.target)
             warnings = tuple(
