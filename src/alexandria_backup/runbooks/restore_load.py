@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
+from alexandria_backup.archive.aside import without_aside
 from alexandria_backup.archive.other_servers import other_servers
 from alexandria_backup.archive.reader import ArchiveReader
 from alexandria_backup.archive.selection import selected
@@ -157,7 +158,7 @@ def _hinting_at_left_out(state: RestoreState) -> Iterator[None]:
 def read_entries(parts: RestoreParts, state: RestoreState) -> tuple[TocEntry, ...]:
     """Return what of the archive's table of contents is restored; its data are not read."""
     entries = ArchiveReader(parts.place.archive(state.request.archive).chunks()).entries
-    return selected(entries, state.request.tables)
+    return selected(without_aside(entries), state.request.tables)
 
 
 def loading(
