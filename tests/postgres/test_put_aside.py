@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from in_place_support import kept_schemas, without_administrator
-from shapes_support import SHAPES
+from in_place_support import everything, kept_schemas, without_administrator
 from site_support import Site
 
 from alexandria_backup.postgres.aside import contents, kept_aside
@@ -14,12 +13,6 @@ from alexandria_backup.postgres.embedded import EmbeddedServer
 from alexandria_backup.postgres.put_aside import drop_aside, exchange, make_public, put_aside
 
 RUN = "restore-20261125T120000Z-abcd"
-#: A range type brings functions that are the server's: who is no superuser cannot move them.
-_NO_RANGE = (
-    ("CREATE TYPE shop.span AS RANGE (subtype = float8);", ""),
-    ("r shop.span", "r int4range"),
-    ("'[1.5,2.5)'", "'[1,2)'"),
-)
 
 
 @pytest.fixture
@@ -35,15 +28,6 @@ def session(owned: Site) -> Iterator[Session]:
         yield session
 
 
-def everything(session: Session, schema: str) -> None:
-    """Make all that a schema may hold."""
-    scripts = "\n".join(SHAPES.values())
-    for before, after in _NO_RANGE:
-        scripts = scripts.replace(before, after)
-    scripts = scripts.replace('"Shop two"', f'"{schema} two"')
-    session.execute(scripts.replace("shop.", f"{schema}.").replace("= shop", f"= {schema}"))
-
-
 def put_all_aside(session: Session, *staying: str) -> None:
     with session.transaction():
         put_aside(session, run=RUN, role="kept", suffix="abcd", staying=staying)
@@ -57,7 +41,7 @@ def bring_all_back(session: Session) -> None:
 
 def test_a_schema_is_renamed_with_all_that_is_in_it(owned: Site, session: Session) -> None:
     session.execute("CREATE SCHEMA shop")
-    everything(session, "shop")
+    session.execute(everything("shop"))
     before, rows = owned.schema_text(), owned.fingerprint()
     put_all_aside(session)
     assert owned.fingerprint() == {}
@@ -73,7 +57,7 @@ def test_a_schema_that_stays_is_emptied(owned: Site, session: Session) -> None:
     owned.sql("CREATE EXTENSION vector")
     session.execute("GRANT CREATE ON SCHEMA public TO pg_monitor")
     session.execute("COMMENT ON SCHEMA public IS 'mine'")
-    everything(session, "public")
+    session.execute(everything("public", ranges=False))
     session.execute("CREATE TABLE public.places (at public.vector(2))")
     before, rows = owned.schema_text(), owned.fingerprint()
     put_all_aside(session, "public")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from in_place_support import kept_schemas, reads_only, without_administrator
+from in_place_support import everything, kept_schemas, reads_only, without_administrator
 from oracle_support import Good, keep_in_frames, snapshot, wreck
 from site_support import Site
 
@@ -63,6 +63,44 @@ def test_the_whole_story(
     restored = site.run("restore", "latest", "--in-place", "--yes")
     assert restored.returncode == 0, restored.stderr
     good.assert_back()
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_all_that_a_schema_may_hold(owned: Site, framed: bool) -> None:
+    if framed:
+        keep_in_frames(owned)
+    role = f'SET ROLE "{owned.role}"'
+    with owned.connection() as connection:
+        connection.execute(f"{role}; CREATE SCHEMA shop".encode())
+        connection.execute(everything("shop").encode())
+        # Nobody but a superuser could take a snapshot of it.
+        connection.execute(b"ALTER TABLE shop.secret NO FORCE ROW LEVEL SECURITY")
+        connection.execute(b"GRANT CREATE ON SCHEMA public TO pg_monitor")
+    moving = tuple(f"shop.by_mood_{number}" for number in range(3))
+    good = Good(site=owned, moving=moving)
+    snapshot(owned)
+    owned.sql("DROP SCHEMA shop CASCADE; REVOKE ALL ON SCHEMA public FROM pg_monitor")
+    wreck(owned)
+    broken = Good(site=owned)
+    in_place(owned, "--yes-different")
+    good.assert_back()
+    # A cast of types that are put aside has no schema by which it could be left out.
+    snapshot(owned)
+    assert owned.run("rollback", "--yes").returncode == 0
+    back = [run.run for run in owned.wiring().runs.all() if run.runbook == "rollback"][-1]
+    assert owned.run("run", "accept", back, "--discard", "--yes").returncode == 0
+    broken.assert_back()
+    in_place(owned, "--yes-different")
+    good.assert_back()
+
+
+def test_the_application_may_be_stopped_first(owned: Site) -> None:
+    good = Good(site=owned)
+    snapshot(owned)
+    wreck(owned)
+    in_place(owned, "--stop-first")
+    good.assert_back()
+    assert owned.platform_log == ["stop", "start"]
 
 
 def test_the_plan_says_what_it_costs(owned: Site) -> None:

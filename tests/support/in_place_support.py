@@ -1,5 +1,6 @@
 """A site whose role owns its database, and may do nothing else on the server."""
 
+from shapes_support import SHAPES
 from site_support import Site
 
 #: All that stands in `public`, but for what an extension has made there, given to a role.
@@ -28,6 +29,23 @@ def without_administrator(site: Site) -> Site:
     text = site.config.read_text(encoding="utf-8")
     site.config.write_text(text.replace('admin_dsn_file = "admin-dsn"\n', ""), encoding="utf-8")
     return site
+
+
+#: A range type brings functions that are the server's: who is no superuser cannot move them.
+_NO_RANGE = (
+    ("CREATE TYPE shop.span AS RANGE (subtype = float8);", ""),
+    ("r shop.span", "r int4range"),
+    ("'[1.5,2.5)'", "'[1,2)'"),
+)
+
+
+def everything(schema: str, *, ranges: bool = True) -> str:
+    """Return the statements that make all that a schema may hold."""
+    scripts = "\n".join(SHAPES.values())
+    for before, after in () if ranges else _NO_RANGE:
+        scripts = scripts.replace(before, after)
+    scripts = scripts.replace('"Shop two"', f'"{schema} two"')
+    return scripts.replace("shop.", f"{schema}.").replace("= shop", f"= {schema}")
 
 
 def large_objects(site: Site, database: str | None = None) -> dict[int, str]:

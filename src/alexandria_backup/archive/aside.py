@@ -1,6 +1,6 @@
 """What an archive has of things that a run had put aside when it was dumped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from alexandria_backup.archive.toc import TocEntry
@@ -9,24 +9,34 @@ from alexandria_backup.archive.toc import TocEntry
 _MARKED: Final = 'IS \'{"alexandria-backup"'
 
 
-def without_aside(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
-    """Return the entries without publications, servers and the like that were put aside.
+#: Kinds that have no schema themselves, and are of types that have one.
+_OF_TYPES: Final = ("CAST", "TRANSFORM")
+#: What stands in the name of each schema that was put aside; see `kept_name`.
+_KEPT: Final = "_alexandria_kept_"
 
-    Their tables are not in the archive: pg_dump was told to leave out the schemas, and cannot be
+
+def without_aside(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
+    """Return the entries without publications, servers, casts and the like that were put aside.
+
+    What they are of is not in the archive: pg_dump was told to leave out the schemas, and cannot be
     told of these. Where the schemas are in it, nothing is left out.
     """
-    marked = {
-        number
-        for entry in entries
-        if entry.description == "COMMENT" and _MARKED in (entry.definition or "")
-        for number in entry.dependencies
-    }
-    kinds = {entry.description for entry in entries if entry.dump_id in marked}
-    if not marked or "SCHEMA" in kinds:
+    if any(entry.description == "SCHEMA" and _KEPT in entry.tag for entry in entries):
         return tuple(entries)
+    gone = set(_marked(entries)) | {
+        entry.dump_id
+        for entry in entries
+        if entry.description in _OF_TYPES and _KEPT in (entry.definition or "")
+    }
     # Members, user mappings, comments and privileges depend on what they are of.
     return tuple(
         entry
         for entry in entries
-        if entry.dump_id not in marked and marked.isdisjoint(entry.dependencies)
+        if entry.dump_id not in gone and gone.isdisjoint(entry.dependencies)
     )
+
+
+def _marked(entries: Sequence[TocEntry]) -> Iterator[int]:
+    for entry in entries:
+        if entry.description == "COMMENT" and _MARKED in (entry.definition or ""):
+            yield from entry.dependencies

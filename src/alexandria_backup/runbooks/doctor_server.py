@@ -8,6 +8,7 @@ from alexandria_backup.postgres.catalog import unreadable_tables
 from alexandria_backup.postgres.client_tools import ClientTools
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
+from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import RoleFacts, ServerFacts, role_facts, server_facts
 from alexandria_backup.runbooks import (
     in_place_check,
@@ -94,10 +95,12 @@ def read_rights(session: Session) -> Iterator[Diagnosis]:
 
 def restore_rights(servers: Servers) -> Iterator[Diagnosis]:
     """Ask for what a restore needs of its role; raises what it would be refused with."""
+    with servers.session(servers.database, "doctor") as session:
+        refuse_other_holder(session, "")
     with servers.maintenance() as maintenance:
         role = role_facts(maintenance)
         if not role.create_database:
-            yield from _restore_in_place(servers, role)
+            yield from _restore_in_place(servers, maintenance, role)
             return
         rights.refuse_missing_rights(role, maintenance, servers.database)
         rights.refuse_foreign_sessions(maintenance, servers.database)
@@ -105,7 +108,9 @@ def restore_rights(servers: Servers) -> Iterator[Diagnosis]:
     yield ok("restore rights", f"role `{role.name}` may create, rename and end sessions")
 
 
-def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Diagnosis]:
+def _restore_in_place(
+    servers: Servers, maintenance: Session, role: RoleFacts
+) -> Iterator[Diagnosis]:
     """Ask for what a restore in place needs of the role and of the live database."""
     status = Status.WARNING
     possible = "`restore --in-place` is possible, with downtime for the whole load"
@@ -114,6 +119,8 @@ def _restore_in_place(servers: Servers, role: RoleFacts) -> Iterator[Diagnosis]:
         try:
             in_place_check.refuse_without_rights(session, role, facts)
             in_place_check.refuse_what_stays(session, in_place_check.staying(session, None))
+            rights.refuse_foreign_sessions(maintenance, servers.database)
+            prechecks.refuse_prepared_transactions(maintenance, servers.database)
             # The safety snapshot is required then.
             prechecks_source.refuse_unreadable(session, servers.database)
         except PrecheckRefused as error:

@@ -85,7 +85,7 @@ def for_restore(
             left_to_other_servers(source),
             missing_tables(source, state.live_tables) if swaps else (),
             room.space(server, source, server_free_bytes, server_reserve_bytes),
-            lost_slots(maintenance, state.target) if swaps else (),
+            lost_slots(maintenance, state.target, in_place=request.in_place) if swaps else (),
             lost_publications(source, state.live_publications),
         )
         for warning in warnings
@@ -212,13 +212,13 @@ def left_to_other_servers(source: Source) -> Iterator[str]:
         )
 
 
-def lost_slots(maintenance: Session, target: str) -> Iterator[str]:
-    """Warn of replication slots: they stay with the replaced database."""
+def lost_slots(maintenance: Session, target: str, *, in_place: bool) -> Iterator[str]:
+    """Warn of replication slots: they stay with the replaced database, or see the whole load."""
+    what = "belongs to the live database and stays with it when it is replaced"
+    if in_place:
+        what = "is of the live database, and the whole load passes through it"
     for slot in replication_slots(maintenance, target):
-        yield (
-            f"replication slot `{slot.name}` belongs to the live database and stays with it when "
-            "it is replaced: its consumer must be set up anew"
-        )
+        yield f"replication slot `{slot.name}` {what}: its consumer must be set up anew"
 
 
 def lost_publications(source: Source, live: Sequence[str]) -> Iterator[str]:
