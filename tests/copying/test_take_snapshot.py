@@ -9,7 +9,7 @@ import pytest
 from copying_support import Desk, frames, shelf_in, taken_over
 
 from alexandria_backup.copying.base_archive import base_archive_options
-from alexandria_backup.copying.take_snapshot import CopiedDatabase
+from alexandria_backup.copying.copy_request import CopiedDatabase
 from alexandria_backup.errors import (
     ClientToolFailed,
     SnapshotDamaged,

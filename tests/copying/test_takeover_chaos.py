@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from copying_support import DURABLE, Desk, frames
 
-from alexandria_backup.copying.take_snapshot import CopiedDatabase
+from alexandria_backup.copying.copy_request import CopiedDatabase
 from alexandria_backup.postgres.connect import Session, connect
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.embedded import EmbeddedServer

@@ -8,9 +8,10 @@ from typing import Any
 
 import psycopg
 
+from alexandria_backup.copying.copy_request import CopiedDatabase, CopyRequest
 from alexandria_backup.copying.plan import Framing
 from alexandria_backup.copying.snapshot_archive import SnapshotArchive
-from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest, copy_database
+from alexandria_backup.copying.take_snapshot import copy_database
 from alexandria_backup.copying.takeover import Reference
 from alexandria_backup.events import Event
 from alexandria_backup.postgres.client_tools import find_client_tools

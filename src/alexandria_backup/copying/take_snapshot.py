@@ -9,11 +9,8 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
-from alexandria_backup.archive.contents import RowSink
-from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.audit.parallel import Readers
 from alexandria_backup.copying.base_archive import (
     BaseArchive,
@@ -21,20 +18,19 @@ from alexandria_backup.copying.base_archive import (
     dump_base_archive,
     refuse_rows_of,
 )
+from alexandria_backup.copying.copy_request import CopiedDatabase, CopyRequest
 from alexandria_backup.copying.decided import DecidedFrames, ReadFrames, decide_frames
 from alexandria_backup.copying.frames import TableFrames
-from alexandria_backup.copying.looking import Look, looking
-from alexandria_backup.copying.plan import USUAL, Framing, PlannedTable, plan_tables
-from alexandria_backup.copying.storing import OpenShelf
-from alexandria_backup.copying.takeover import Now, Reference, objection_to_all
+from alexandria_backup.copying.looking import looking
+from alexandria_backup.copying.plan import PlannedTable, plan_tables
+from alexandria_backup.copying.takeover import Now, objection_to_all
 from alexandria_backup.copying.worker import WorkerSetup
 from alexandria_backup.copying.worker_pools import process_workers, thread_workers
 from alexandria_backup.errors import ClientToolFailed, ConnectionLost, StatementFailed
-from alexandria_backup.events import Emit, Event
+from alexandria_backup.events import Event
 from alexandria_backup.postgres.aside import marked_schemas
-from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess
+from alexandria_backup.postgres.client_tools import DumpProcess
 from alexandria_backup.postgres.connect import Session, connect
-from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.exported_snapshot import ExportedSnapshot, exported_snapshot
 from alexandria_backup.postgres.framing import (
     Framable,
@@ -44,64 +40,13 @@ from alexandria_backup.postgres.framing import (
 )
 from alexandria_backup.postgres.marker_rows import sees_marker, write_marker
 from alexandria_backup.postgres.server import server_facts
-from alexandria_backup.postgres.startup import Timeouts
 from alexandria_backup.repository.manifest_parts import (
     FramePart,
     OriginPart,
-    StoredPart,
-    TablePart,
 )
-from alexandria_backup.repository.part_sealing import PartSealing
 
 #: Where more than this is to be read, worker processes are worth their start.
 _PROCESSES_ABOVE_BYTES: Final = 96 * 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class CopyRequest:
-    """What is copied out, where to, and what may be taken over."""
-
-    dsn: Dsn
-    timeouts: Timeouts
-    tools: ClientTools
-    #: Workers at once.
-    jobs: int
-    #: Makes the keyed digests of fingerprints.
-    sealing: PartSealing
-    open_shelf: OpenShelf
-    #: None where all is to be read.
-    reference: Reference | None
-    #: Tells why a stored part may not be taken over; None where it may.
-    objection_to_part: Callable[[StoredPart], str | None]
-    #: Is asked for each table in the base archive, and may return who sees its rows.
-    watch: Callable[[TocEntry], RowSink | None]
-    #: Is told of each frame that was read, when it is stored.
-    stored: Callable[[TableFrames, FramePart], None]
-    #: Looks at the database in the snapshot's own transaction, after all was copied; it is told
-    #: of the framed tables, and so of what has changed.
-    look: Callable[[Session, Sequence[TablePart]], None]
-    #: Looks at it beside the copying where processes read, which then read for it as well; None
-    #: where all that is to be seen is what has changed.
-    look_beside: Look | None = None
-    emit: Emit
-    framing: Framing = USUAL
-    #: Copy what runs have put aside in the database, too.
-    with_aside: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class CopiedDatabase:
-    """What was copied out: all that a manifest needs to know of it."""
-
-    origin: OriginPart
-    base: BaseArchive
-    #: The framed tables.
-    tables: tuple[TablePart, ...]
-    #: COPY text of frames that was read, and bytes that had to be stored for it.
-    read_bytes: int
-    new_bytes: int
-    #: Why nothing could be taken over; None where something could, or there was no reference.
-    objection: str | None
 
 
 def copy_database(request: CopyRequest) -> CopiedDatabase:

@@ -7,8 +7,8 @@ from importlib.metadata import version
 
 from alexandria_backup.archive.inventory import extensions, roles_needed
 from alexandria_backup.audit.report import AuditReport
+from alexandria_backup.copying.copy_request import CopiedDatabase
 from alexandria_backup.copying.read_archive import ReadArchive
-from alexandria_backup.copying.take_snapshot import CopiedDatabase
 from alexandria_backup.errors import DatabaseMissing
 from alexandria_backup.postgres.catalog import installed_extensions
 from alexandria_backup.postgres.connect import Session

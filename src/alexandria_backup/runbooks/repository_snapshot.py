@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
-from alexandria_backup.audit.parallel import Readers
 from alexandria_backup.copying.base_archive import dump_role_statements
+from alexandria_backup.copying.copy_request import CopiedDatabase, CopyRequest
 from alexandria_backup.copying.plan import Framing
 from alexandria_backup.copying.storing import OpenShelf
-from alexandria_backup.copying.take_snapshot import CopiedDatabase, CopyRequest, copy_database
+from alexandria_backup.copying.take_snapshot import copy_database
 from alexandria_backup.copying.takeover import Reference
 from alexandria_backup.errors import (
     ClientToolFailed,
@@ -22,7 +22,6 @@ from alexandria_backup.errors import (
 )
 from alexandria_backup.events import Emit, Note, Warned
 from alexandria_backup.postgres.client_tools import ClientTools
-from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import database_facts
 from alexandria_backup.postgres.marker_rows import SCHEMA, create_markers, has_markers
 from alexandria_backup.postgres.restoring import refuse_other_holder
@@ -31,18 +30,18 @@ from alexandria_backup.repository.layout import new_snapshot_id
 from alexandria_backup.repository.manifest import Manifest
 from alexandria_backup.repository.manifest_parts import (
     StoredPart,
-    TablePart,
 )
 from alexandria_backup.repository.opened import Repository
-from alexandria_backup.repository.snapshots import stored_bytes
 from alexandria_backup.repository.writing import SnapshotWriting, writing
 from alexandria_backup.runbooks import prechecks_source
-from alexandria_backup.runbooks.anchors import appended_since, may_be_appended
-from alexandria_backup.runbooks.chain_reader import ChainReader, chain_seen
+from alexandria_backup.runbooks.anchors import may_be_appended
+from alexandria_backup.runbooks.chain_reader import ChainReader
 from alexandria_backup.runbooks.description import Occasion, describe_copied
 from alexandria_backup.runbooks.repository_snapshot_state import RepositorySnapshotState
 from alexandria_backup.runbooks.servers import Servers
+from alexandria_backup.runbooks.snapshot_chain import ChainLook
 from alexandria_backup.runbooks.snapshot_harvest import Harvest
+from alexandria_backup.runbooks.snapshot_outcome import said, told
 from alexandria_backup.runbooks.snapshot_reuse import Objections, known_parts, newest_reference
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook
 
@@ -165,13 +164,13 @@ class CopyOut:
                 raise
         for warning in committed.warnings:
             parts.emit(Warned(message=warning))
-        state = _told(state, manifest, copied, harvest).model_copy(
+        state = told(state, manifest, copied, harvest).model_copy(
             update={
                 "head": committed.head,
                 "warnings": (*state.warnings, *committed.warnings, *harvest.warnings),
             }
         )
-        return Done(state, _said(state))
+        return Done(state, said(state))
 
     def undo(self, state: RepositorySnapshotState) -> RepositorySnapshotState:
         """Leave what was stored: without a manifest it is no snapshot, and the next one uses it."""
@@ -193,6 +192,7 @@ class CopyOut:
         with parts.servers.session(state.database, "snapshot") as session:
             tools = parts.tools(server_facts(session).major)
         dsn = parts.servers.privileged.with_database(state.database)
+        look = ChainLook(chain=parts.chain, harvest=harvest, reference=reference, emit=parts.emit)
         copied = copy_database(
             CopyRequest(
                 dsn=dsn,
@@ -205,10 +205,8 @@ class CopyOut:
                 objection_to_part=Objections(work, open_shelf(), parts.reread_share),
                 watch=lambda _: None,
                 stored=harvest.add,
-                look=lambda session, tables: self._look(session, harvest, reference, tables),
-                look_beside=None
-                if may_be_appended(reference)
-                else lambda session, readers: self._look_beside(session, harvest, readers),
+                look=look.at_what_changed,
+                look_beside=None if may_be_appended(reference) else look.at_everything,
                 emit=parts.emit,
                 framing=parts.framing,
                 with_aside=state.with_aside,
@@ -238,26 +236,6 @@ class CopyOut:
         if state.reference is None:
             return None
         return self.parts.repository.snapshots.find(state.reference).manifest
-
-    def _look(
-        self,
-        session: Session,
-        harvest: Harvest,
-        reference: Manifest | None,
-        tables: Sequence[TablePart],
-    ) -> None:
-        """Verify the audit chain in the snapshot's own transaction; what was taken over was."""
-        if harvest.looked:
-            return
-        chain = self.parts.chain
-        table = chain.find(session)
-        appended = None if table is None else appended_since(reference, tables, str(table))
-        harvest.report = chain.within(session, self.parts.emit, appended)
-
-    def _look_beside(self, session: Session, harvest: Harvest, readers: Readers) -> None:
-        """Verify the whole chain, while frames are read."""
-        harvest.report = self.parts.chain.within(session, self.parts.emit, readers=readers)
-        harvest.looked = True
 
     def _roles(
         self, tools: ClientTools, open_shelf: OpenShelf, harvest: Harvest
@@ -289,30 +267,3 @@ def _is_committed(repository: Repository, state: RepositorySnapshotState) -> boo
         return repository.snapshots.find(state.snapshot).manifest is not None
     except SnapshotMissing:
         return False
-
-
-def _told(
-    state: RepositorySnapshotState, manifest: Manifest, copied: CopiedDatabase, harvest: Harvest
-) -> RepositorySnapshotState:
-    frames = [f for t in manifest.tables if t.framed for f in t.framed.frames]
-    read = sum(frame.taken_from is None for frame in frames)
-    return state.model_copy(
-        update={
-            "objection": copied.objection,
-            "tables": len(manifest.tables),
-            "rows": manifest.rows,
-            "read_bytes": copied.read_bytes,
-            "new_frame_bytes": copied.new_bytes,
-            "new_bytes": copied.new_bytes + copied.base.new_bytes,
-            "bytes": stored_bytes(manifest),
-            "frames_read": read,
-            "frames_taken": len(frames) - read,
-            "chain": chain_seen(harvest.report),
-        }
-    )
-
-
-def _said(state: RepositorySnapshotState) -> str:
-    said = f"{state.tables} tables, {state.rows:,} rows; {state.frames_read:,} frames read, "
-    said += f"{state.frames_taken:,} taken over"
-    return said + (f"; audit: {state.chain.summary}" if state.chain else "")
