@@ -16,7 +16,7 @@ from alexandria_backup.bundle.reader_process import Answer, ReaderProcess
 from alexandria_backup.bundle.small import Batch, SmallFiles
 
 #: Fewer files are read faster than a process starts.
-_WORTH_A_PROCESS: Final = 2_000
+_WORTH_A_PROCESS: Final = 5_000
 _MOST: Final = 4
 #: Steps of the walk ahead for each process: enough that none waits.
 _AHEAD: Final = 4
