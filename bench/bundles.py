@@ -51,7 +51,7 @@ def _node(workshop: Workshop, node: Path) -> list[Result]:
     )
     sizes = {name: _output(workshop, name).stat().st_size for name in taken}
     # In a run of its own: to be watched costs time.
-    peak = max(_ours(workshop, node, "gzip", watch=True).peaks.values())
+    peak = _ours(workshop, node, "gzip", watch=True).together
     return [
         _seconds("bundle vs `tar czf`", taken, "gzip", goal="≥ 3 x faster"),
         _cpu("bundle vs `tar czf`, seconds of all processors", taken, "gzip"),
@@ -74,9 +74,12 @@ def _small(workshop: Workshop, small: Path, count: int) -> list[Result]:
         runs=workshop.runs,
     )
     name = f"bundle of {count:,} small files vs `tar czf`"
+    peak = _ours(workshop, small, "gzip", watch=True).together
+    memory = f"memory of all processes of a bundle of {count:,} small files"
     return [
         _seconds(name, taken, "gzip", goal="≥ 1 x"),
         _cpu(f"{name}, seconds of all processors", taken, "gzip"),
+        Result(name=memory, goal="< 150 MB", value=peak / 1e6, unit="MB"),
     ]
 
 

@@ -86,6 +86,8 @@ class Child:
     output: str
     #: The largest that each program of the tree became, in bytes, by name; where it was watched.
     peaks: Mapping[str, int] = field(default_factory=dict)
+    #: The most that all of them had at once, what they share counted for each; where watched.
+    together: int = 0
 
 
 def run(
@@ -110,7 +112,7 @@ def run(
             stdout=output,
             stderr=errors,
         )
-        with _watched(process.pid) if watch else nullcontext({}) as peaks:
+        with _watched(process.pid) if watch else nullcontext(_Memory()) as memory:
             usage = _ended(process)
         seconds = time.perf_counter() - began
         said, complaint = _all_of(output), _all_of(errors)
@@ -118,7 +120,10 @@ def run(
         print(complaint[-2000:])
         raise subprocess.CalledProcessError(process.returncode, process.args, said, complaint)
     cpu_seconds = usage.ru_utime + usage.ru_stime
-    return Child(seconds=seconds, cpu_seconds=cpu_seconds, output=said, peaks=peaks)
+    return Child(
+        seconds=seconds, cpu_seconds=cpu_seconds, output=said,
+        peaks=memory.peaks, together=memory.together,
+    )  # fmt: skip
 
 
 def _ended(process: "subprocess.Popen[bytes]") -> resource.struct_rusage:
@@ -138,23 +143,34 @@ def _all_of(file: IO[bytes]) -> str:
     return file.read().decode(errors="replace")
 
 
+@dataclass(kw_only=True)
+class _Memory:
+    """What a process and all below it have had so far: see `Child`."""
+
+    peaks: dict[str, int] = field(default_factory=dict)
+    together: int = 0
+
+
 @contextmanager
-def _watched(root: int) -> Iterator[dict[str, int]]:
-    """Give the peaks of a process and of all below it, which grow until the block ends."""
-    peaks: dict[str, int] = {}
+def _watched(root: int) -> Iterator[_Memory]:
+    """Give the memory of a process and of all below it, looked at until the block ends."""
+    memory = _Memory()
     ended = threading.Event()
 
     def look() -> None:
         while not ended.wait(_LOOK_S):
+            now = 0
             for process in _tree(root):
                 with suppress(psutil.Error, OSError, ValueError):
                     name = process.name()
-                    peaks[name] = max(peaks.get(name, 0), _peak(process))
+                    memory.peaks[name] = max(memory.peaks.get(name, 0), _peak(process))
+                    now += process.memory_info().rss
+            memory.together = max(memory.together, now)
 
     watcher = threading.Thread(target=look, name="watcher", daemon=True)
     watcher.start()
     try:
-        yield peaks
+        yield memory
     finally:
         ended.set()
         watcher.join()
