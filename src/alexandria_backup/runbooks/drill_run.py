@@ -28,7 +28,8 @@ class Drilled:
     #: Names of the queries of `[drill] checks`, and the statements of `[application] checks`: all
     #: have passed.
     checks: tuple[str, ...]
-    #: Reading the snapshot in full, loading it, proving it: what a restore takes before its swap.
+    #: Reading the snapshot in full, loading it, proving it: what a restore takes at most before its
+    #: swap, since it reads what a repository has in frames while it loads.
     find_seconds: float
     load_seconds: float
     prove_seconds: float
