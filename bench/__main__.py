@@ -17,7 +17,7 @@ MEASUREMENTS: dict[str, Callable[[Workshop], list[Result]]] = {
     "bundles": bundles.run,
 }
 #: Those that do not look at it, so that it need not be filled for them.
-_WITHOUT_DATABASE = {"bundles"}
+_WITHOUT_DATABASE = {"audit", "bundles"}
 
 
 def main() -> None:
