@@ -82,7 +82,7 @@ def test_an_old_row_on_a_page_that_changed_needs_a_look_at_everything(
     assert verified(grown) is None
 
 
-def test_another_history_needs_a_look_at_everything(grown: tuple[Chain, Appended]) -> None:
+def test_another_incarnation_needs_a_look_at_everything(grown: tuple[Chain, Appended]) -> None:
     chain, _ = grown
     chain.sql("CREATE TABLE public.audit_logs_retired (LIKE public.audit_logs)")
     assert verified(grown) is None

@@ -40,7 +40,7 @@ def streamed(session: Session, *, backwards: bool = False, **given: Any) -> Audi
 
 
 @pytest.mark.parametrize("backwards", [False, True])
-def test_retired_rows_and_histories_come_along(
+def test_retired_rows_and_incarnations_come_along(
     chain: Chain, retired_row: Callable[[Chain], str], backwards: bool
 ) -> None:
     (before,) = chain.verify().anchors

@@ -221,7 +221,7 @@ def test_a_restore_and_a_rollback_declare_what_they_give_up(chained: Site) -> No
     assert back.returncode == 0, back.stderr
     verified = chained.run("audit", "verify")
     assert (verified.returncode, verified.stdout.splitlines()[0]) == (0, "verified: 25 rows")
-    assert "an anchor of 27 rows is of an earlier history" in verified.stdout
+    assert "an anchor of 27 rows is of an earlier incarnation" in verified.stdout
 
 
 def test_a_way_back_that_nobody_declared_is_a_finding(chained: Site) -> None:

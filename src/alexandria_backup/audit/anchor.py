@@ -34,7 +34,7 @@ class Anchor:
     rolling: str
     #: What `Rolling` can be resumed from, in hex; None in anchors of the first release.
     settled: str | None = None
-    #: Which history of the database it belongs to, see `incarnation`; None where none was declared.
+    #: The incarnation of the database, see that module; None where none was declared.
     incarnation: str | None = None
 
 

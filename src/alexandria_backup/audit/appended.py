@@ -14,7 +14,7 @@ from alexandria_backup.audit.anchor import BLOCK_ROWS, Anchor
 from alexandria_backup.audit.anchoring import Resumed
 from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.discovery import AuditTable
-from alexandria_backup.audit.incarnation import histories
+from alexandria_backup.audit.incarnation import incarnations
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import Recipe, Role
@@ -59,14 +59,14 @@ def verify_appended(
     as good as what the caller knows.
 
     None where the whole chain must be verified instead: several chains, retired rows, an anchor of
-    the first release or of another history, or anything at all that is wrong with the last rows.
-    Raises StatementFailed.
+    the first release or of another incarnation, or anything at all that is wrong with the last
+    rows. Raises StatementFailed.
     """
     anchor = appended.anchor
     full = anchor.count // BLOCK_ROWS * BLOCK_ROWS
     total = anchor.count + appended.new_rows
     position = min(full, total - appended.changed_rows)
-    known = histories(session)
+    known = incarnations(session)
     if (
         recipe.per_tenant
         or anchor.settled is None
@@ -90,7 +90,7 @@ def verify_appended(
         for start in range(0, len(lines), _BATCH):
             walker.feed(lines[start : start + _BATCH])
         resumed = Resumed(previous=previous, position=position, anchor=anchor)
-        report = walker.finish(histories=known, resumed=resumed)
+        report = walker.finish(incarnations=known, resumed=resumed)
     finally:
         walker.close()
     if report.counts or not report.anchors or report.anchors[0].count != total:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.anchoring import Resumed
 from alexandria_backup.audit.discovery import AuditTable
-from alexandria_backup.audit.incarnation import Histories
+from alexandria_backup.audit.grounds import Grounds
+from alexandria_backup.audit.incarnation import Incarnations
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.one_chain import OneChain
@@ -15,7 +16,7 @@ from alexandria_backup.audit.retirement import Retirement
 from alexandria_backup.audit.rows import Layout, RowReader
 from alexandria_backup.audit.runs import RunLog, readable
 from alexandria_backup.audit.seen_rows import SeenRows
-from alexandria_backup.audit.verdict import Evidence, verdict
+from alexandria_backup.audit.verdict import verdict
 
 
 class ChainWalker:
@@ -89,7 +90,7 @@ class ChainWalker:
     def finish(
         self,
         *,
-        histories: Histories | None = None,
+        incarnations: Incarnations | None = None,
         retirements: Sequence[Retirement] = (),
         resumed: Resumed | None = None,
         lagging: bool = False,
@@ -98,7 +99,7 @@ class ChainWalker:
         try:
             self._end()
             return verdict(
-                Evidence(
+                Grounds(
                     layout=self.layout,
                     keyed=self._keyed,
                     computed=self.judge is not None,
@@ -106,7 +107,7 @@ class ChainWalker:
                     rows=self.rows,
                     chains=tuple(sorted(self._seen.values(), key=lambda seen: seen.name)),
                     anchors=self._anchors,
-                    histories=histories or Histories(()),
+                    incarnations=incarnations or Incarnations(()),
                     retirements=retirements,
                     limit=self.limit,
                     resumed=resumed,

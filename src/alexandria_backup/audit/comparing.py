@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.anchoring import Mark, Walked
 from alexandria_backup.audit.finding import Code, Finding, shown
-from alexandria_backup.audit.incarnation import Histories
+from alexandria_backup.audit.incarnation import Incarnations
 from alexandria_backup.audit.recipe import Recipe
 
 
@@ -32,24 +32,25 @@ def compare(
     edited: bool = False,
     lagging: bool = False,
     first: int = 1,
-    histories: Histories | None = None,
+    incarnations: Incarnations | None = None,
 ) -> Compared:
     """Compare a chain with its anchors; `walked` is None where the chain is not there at all.
 
     `broken` says that its links do not lead to its end, and `edited` that rows of it are known not
     to be what was signed, so that another content is no news; `first` is the position of its first
-    row, where the ones before were retired. An anchor that fits an earlier history of the database,
-    one that a declared restore has ended, tells of rows given up and is no finding. On a standby,
-    which may be `lagging`, rows that are not there yet are no finding either, and no proof.
+    row, where the ones before were retired. An anchor that fits an earlier incarnation of the
+    database, one that a declared restore has ended, tells of rows given up and is no finding. On a
+    standby, which may be `lagging`, rows that are not there yet are no finding either, and no
+    proof.
     """
     compared = Compared()
-    histories = histories or Histories(())
+    incarnations = incarnations or Incarnations(())
     agreed: Anchor | None = None
     for anchor in sorted(anchors, key=lambda one: one.count):
-        kept = histories.kept(anchor.incarnation, anchor.chain)
+        kept = incarnations.kept(anchor.incarnation, anchor.chain)
         if kept is not None and anchor.count > kept[1]:
             compared.notes.append(
-                f"an anchor of {anchor.count:,} rows is of an earlier history: "
+                f"an anchor of {anchor.count:,} rows is of an earlier incarnation: "
                 f"{kept[0].describe()} went back to {kept[1]:,} rows"
             )
             continue
@@ -68,7 +69,7 @@ def compare(
                 "compared, since some do not verify"
             )
         else:
-            known = histories.knows(anchor.incarnation)
+            known = incarnations.knows(anchor.incarnation)
             compared.findings.append(_told(finding, anchor, mark, agreed, known=known))
     return compared
 

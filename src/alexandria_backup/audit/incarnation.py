@@ -1,7 +1,7 @@
-"""Histories of a database: a restore goes back, and what follows is another history of the chain.
+"""Incarnations of a database: a restore goes back and begins a new one.
 
 A restore declares so, in the schema `alexandria_backup` of the database that it has made; a
-rollback, too. An anchor names the history that it was taken in. So rows that a declared restore
+rollback, too. An anchor names the incarnation that it was taken in. So rows that a declared restore
 gave up are told apart from rows that were taken away; a way that nobody has declared is a `fork`.
 Without that schema everything works, and then every way back is a finding.
 """
@@ -18,11 +18,11 @@ from alexandria_backup.postgres.queries import load
 
 @dataclass(frozen=True, kw_only=True)
 class Incarnation:
-    """One declared beginning of a history."""
+    """One of them, as it was declared."""
 
     #: The run that has made it: its name is unique.
     id: str
-    #: The history that it goes on from; None for the first one, which nobody has declared.
+    #: The incarnation that it goes on from; None for the first one, which nobody has declared.
     parent: str | None
     #: By the clock of the database server.
     at: datetime
@@ -41,31 +41,31 @@ class Incarnation:
 
 
 @dataclass(frozen=True)
-class Histories:
-    """The declared histories of a database, the one that it is in last."""
+class Incarnations:
+    """The declared incarnations of a database, the one that it is in last."""
 
     incarnations: Sequence[Incarnation]
 
     @property
     def current(self) -> str | None:
-        """The name of the history that the database is in; None where none was ever declared."""
+        """The name of the one that the database is in; None where none was ever declared."""
         return self.incarnations[-1].id if self.incarnations else None
 
     def knows(self, incarnation: str | None) -> bool:
-        """Tell whether a history was declared here; the first one needs no declaration."""
+        """Tell whether an incarnation was declared here; the first one needs no declaration."""
         return incarnation is None or any(one.id == incarnation for one in self.incarnations)
 
     def kept(self, incarnation: str | None, chain: str) -> tuple[Incarnation, int] | None:
-        """Return what has kept the fewest rows of a history's chain on the way to now; how many.
+        """Return what has kept the fewest rows of a chain from then to now; how many.
 
-        None where all of it is still there, or where this database does not know that history.
+        None where all of it is still there, or where this database does not know that incarnation.
         """
         if not self.knows(incarnation):
             return None
         now = list(self._line(self.current))
         ours = {one.id: place for place, one in enumerate(now)}
         bounds: list[Incarnation] = []
-        # Back from that history to where it parts from ours: what it began with, it has in common.
+        # Back from that one to where it parts from ours: what it began with, it has in common.
         for one in self._line(incarnation):
             if one.id in ours:
                 bounds += now[: ours[one.id]]
@@ -77,7 +77,7 @@ class Histories:
         return min(counted, key=lambda pair: pair[1], default=None)
 
     def _line(self, incarnation: str | None) -> Iterator[Incarnation]:
-        """Yield a history and those that it goes on from, back to the first declared one."""
+        """Yield an incarnation and those that it goes on from, back to the first declared one."""
         by_id = {one.id: one for one in self.incarnations}
         seen: set[str] = set()
         while incarnation in by_id and incarnation not in seen:
@@ -86,14 +86,14 @@ class Histories:
             incarnation = by_id[incarnation].parent
 
 
-def histories(session: Session) -> Histories:
+def incarnations(session: Session) -> Incarnations:
     """Return what was declared in a database; nothing where it has no such schema."""
     if not session.value(load("audit")["has_incarnations"]):
-        return Histories(())
-    return histories_of(session.records(load("audit")["incarnations"]))
+        return Incarnations(())
+    return incarnations_of(session.records(load("audit")["incarnations"]))
 
 
-def histories_of(records: Iterable[Mapping[str, Any]]) -> Histories:
+def incarnations_of(records: Iterable[Mapping[str, Any]]) -> Incarnations:
     """Return what records of the table say, in any order: values of the server's, or their text."""
     found: dict[str, dict[str, Any]] = {}
     for one in sorted(records, key=lambda record: int(record["number"])):
@@ -110,7 +110,7 @@ def histories_of(records: Iterable[Mapping[str, Any]]) -> Histories:
         )
         kept = one.get("rows_kept")
         told["rows"] = None if kept is None else {**told["rows"], one["chain"]: int(kept)}
-    return Histories(tuple(Incarnation(**told) for told in found.values()))
+    return Incarnations(tuple(Incarnation(**told) for told in found.values()))
 
 
 def declare(
@@ -121,15 +121,15 @@ def declare(
     rows: Mapping[str, int] | None,
     others: Sequence[Incarnation] = (),
 ) -> None:
-    """Declare that a new history begins. Doing it twice is doing it once.
+    """Declare that a new incarnation begins. Doing it twice is doing it once.
 
     `rows` are those that each chain has now, or None where nothing was given up. `others` are
-    histories that another database has seen, the one that this one takes the place of. Raises
+    incarnations that another database has seen, the one that this one takes the place of. Raises
     StatementFailed where the role may not make the schema.
     """
     with session.transaction():
         session.execute(load("audit")["make_incarnations"])
-        known = histories(session)
+        known = incarnations(session)
         if known.knows(run):
             return
         for other in others:

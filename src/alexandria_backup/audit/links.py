@@ -5,7 +5,7 @@ row from the middle of another divides it there. What comes out is a tree, and a
 tree with one root, one tip and no fork.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain as joined
@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from alexandria_backup.audit.finding import Code, Finding, Findings, shown
 from alexandria_backup.audit.runs import Record, Run
-from alexandria_backup.audit.segments import Segment, measured, path_of
+from alexandria_backup.audit.segments import Segment, ends_before, measured, path_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +205,7 @@ class _Joining:
             code = Code.HEAD_MISSING if orphan is head else Code.LINK_BROKEN
             if self._findings.count(code, waiting=len(listed)):
                 listed.append(orphan)
-        before = _ends_before([orphan for orphan in listed if orphan is not head], order)
+        before = ends_before([orphan for orphan in listed if orphan is not head], order)
         for orphan in listed:
             gone = shown(orphan.run.previous)
             if orphan is head:
@@ -244,26 +244,3 @@ class _Joining:
             detail=detail,
         )
         self._findings.listed.append(finding)
-
-
-def _ends_before(orphans: list[Segment], order: list[Segment]) -> dict[int, str | None]:
-    """Return the last row, by its time, of what ends before each orphan, by the run's number."""
-    sought = sorted(orphans, key=lambda orphan: orphan.run.head_at)
-    times = [orphan.run.head_at for orphan in sought]
-    newest: list[tuple[tuple[int, str], str] | None] = [None] * (len(sought) + 1)
-    for segment in order:
-        if segment.children or segment.end != segment.run.rows - 1:
-            continue
-        end = segment.run.tip_at
-        # It stands before the first one that begins later, and before all behind that.
-        place = bisect_right(times, end)
-        found = newest[place]
-        if found is None or found[0] < end:
-            newest[place] = (end, segment.last_id)
-    before: dict[int, str | None] = {}
-    last: tuple[tuple[int, str], str] | None = None
-    for orphan, found in zip(sought, newest, strict=False):
-        if found is not None and (last is None or last[0] < found[0]):
-            last = found
-        before[orphan.run.number] = None if last is None else last[1]
-    return before

@@ -4,6 +4,7 @@ They hang below each other as the links say, which makes a tree; what is long, a
 chain's own, is found out by going through it once.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -93,3 +94,26 @@ def path_of(roots: list[Segment]) -> Iterator[Segment]:
         segment = max(followers, key=lambda follower: follower.rank)
         yield segment
         followers = segment.children
+
+
+def ends_before(orphans: list[Segment], order: list[Segment]) -> dict[int, str | None]:
+    """Return the last row, by its time, of what ends before each orphan, by the run's number."""
+    sought = sorted(orphans, key=lambda orphan: orphan.run.head_at)
+    times = [orphan.run.head_at for orphan in sought]
+    newest: list[tuple[tuple[int, str], str] | None] = [None] * (len(sought) + 1)
+    for segment in order:
+        if segment.children or segment.end != segment.run.rows - 1:
+            continue
+        end = segment.run.tip_at
+        # It stands before the first one that begins later, and before all behind that.
+        place = bisect_right(times, end)
+        found = newest[place]
+        if found is None or found[0] < end:
+            newest[place] = (end, segment.last_id)
+    before: dict[int, str | None] = {}
+    last: tuple[tuple[int, str], str] | None = None
+    for orphan, found in zip(sought, newest, strict=False):
+        if found is not None and (last is None or last[0] < found[0]):
+            last = found
+        before[orphan.run.number] = None if last is None else last[1]
+    return before

@@ -13,7 +13,7 @@ from alexandria_backup.archive.copy_text import fields
 from alexandria_backup.audit.anchor import Anchor
 from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.discovery import AuditTable, discover_in_columns
-from alexandria_backup.audit.incarnation import histories_of
+from alexandria_backup.audit.incarnation import incarnations_of
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.recipe import Recipe, Role
 from alexandria_backup.audit.report import AuditReport
@@ -107,7 +107,7 @@ class StreamedChain:
             walker.feed_canonical(rows)
         none = RowSet()
         return walker.finish(
-            histories=histories_of(self._own["incarnations"]),
+            incarnations=incarnations_of(self._own["incarnations"]),
             retirements=[
                 retirement_of(
                     capture=one["capture_sha256"],

@@ -11,7 +11,7 @@ from alexandria_backup.audit.chain import ChainWalker
 from alexandria_backup.audit.comparing import compare
 from alexandria_backup.audit.discovery import AuditTable, discover_table
 from alexandria_backup.audit.held import held
-from alexandria_backup.audit.incarnation import histories
+from alexandria_backup.audit.incarnation import incarnations
 from alexandria_backup.audit.judge import Judge
 from alexandria_backup.audit.key import AuditKey, KeyRing
 from alexandria_backup.audit.live_rows import live_lines
@@ -110,10 +110,10 @@ def verify_in_transaction(
     must have been locked before its snapshot was taken, as `held` does. Large tables are read by
     several processes, each of which imports the transaction's snapshot, or by `readers`.
     """
-    known = histories(session)
+    known = incarnations(session)
     table = table or discover_table(session)
     if table is None:
-        findings = compare(anchors, None, recipe, histories=known).findings
+        findings = compare(anchors, None, recipe, incarnations=known).findings
         return absent(next(iter(findings), None))
     if key is not None and emit is not None:
         fit = try_key(session, recipe=recipe, key=key, table=table)
@@ -124,7 +124,7 @@ def verify_in_transaction(
         with _retired(session, walker, table) as retired:
             walk_table(session, walker, key, readers=readers)
             return walker.finish(
-                histories=known,
+                incarnations=known,
                 retirements=retired.retirements if retired else (),
                 lagging=session.value("SELECT pg_is_in_recovery()") is True,
             )

@@ -228,7 +228,7 @@ class AnchorPart(Part):
     rolling: str
     #: What that digest can be gone on from; None in the first release, which computed it otherwise.
     settled: str | None = None
-    #: The history of the database that it belongs to; None where no restore has declared one.
+    #: The incarnation of the database that it belongs to; None where no restore has declared one.
     incarnation: str | None = None
 
 

@@ -199,7 +199,7 @@ def note_of_snapshot(manifest: Manifest | None, snapshot: str, *, table: str) ->
 
 
 def refuse_going_back(note: AnchorNote, signed: Iterable[Anchor]) -> None:
-    """Raise AuditBroken where a note goes back behind what was signed before of the same history.
+    """Raise AuditBroken where a note goes back behind what was signed of the same incarnation.
 
     Rows are not read again for it: whether they still are what they were, `audit verify` tells.
     """

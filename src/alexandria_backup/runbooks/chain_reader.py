@@ -106,7 +106,7 @@ def chain_recorded(audit: AuditPart) -> ChainSeen:
     )
 
 
-def declare_history(
+def declare_incarnation(
     session: Session,
     *,
     run: str,
@@ -114,7 +114,7 @@ def declare_history(
     seen: ChainSeen | None,
     others: Sequence[Incarnation] = (),
 ) -> str | None:
-    """Declare in a database that its chain begins a new history; doing it twice is once.
+    """Declare in a database that its chain begins a new incarnation; doing it twice is once.
 
     `seen` is what was seen of the chain as it came back; None means that nothing was given up.
     Returns a warning where the role may not do that: the data matter more.
@@ -124,7 +124,7 @@ def declare_history(
         declare(session, run=run, source=source, rows=rows, others=others)
     except StatementFailed as error:
         return (
-            f"the new history of the audit chain could not be declared: {error.message}; "
+            f"the new incarnation of the audit chain could not be declared: {error.message}; "
             "`audit verify` will call it a fork"
         )
     return None

@@ -14,7 +14,7 @@ from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.server import server_facts
 from alexandria_backup.postgres.swap import name_of
-from alexandria_backup.runbooks.chain_reader import declare_history
+from alexandria_backup.runbooks.chain_reader import declare_incarnation
 from alexandria_backup.runbooks.restore_bound import bring_back_bound
 from alexandria_backup.runbooks.restore_load import loading, read_entries
 from alexandria_backup.runbooks.restore_parts import RestoreParts
@@ -76,12 +76,12 @@ class Finish:
         return state
 
     def _declare(self, state: RestoreState, database: str) -> RestoreState:
-        """Let the audit chain's new history be known: newer anchors are of rows given up."""
+        """Let the audit chain's new incarnation be known: newer anchors are of rows given up."""
         source = state.known_source
         if source.chain is None:
             return state
         with self.parts.servers.session(database, "finish") as session:
-            warning = declare_history(
+            warning = declare_incarnation(
                 session, run=state.run, source=source.snapshot, seen=source.chain
             )
         return self._warned(state, () if warning is None else (warning,))

@@ -6,7 +6,7 @@ It is the swap backwards, and so it can be rolled back itself: forward again.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from alexandria_backup.audit.incarnation import Incarnation, histories
+from alexandria_backup.audit.incarnation import Incarnation, incarnations
 from alexandria_backup.errors import DatabaseMissing
 from alexandria_backup.events import Emit, Warned
 from alexandria_backup.postgres.activity import subscriptions
@@ -18,7 +18,7 @@ from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.postgres.shadow import kept_name
 from alexandria_backup.runbooks import prechecks, rights
 from alexandria_backup.runbooks.application_checks import ApplicationChecks
-from alexandria_backup.runbooks.chain_reader import declare_history
+from alexandria_backup.runbooks.chain_reader import declare_incarnation
 from alexandria_backup.runbooks.check_queries import CheckQueries
 from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
@@ -44,8 +44,8 @@ class RollbackState(SwitchState):
 
     #: The run that kept the database; None means the newest.
     of_run: str | None = None
-    #: What the database that goes knows of histories of the audit chain.
-    histories: tuple[Incarnation, ...] = ()
+    #: What the database that goes knows of incarnations of the audit chain.
+    incarnations: tuple[Incarnation, ...] = ()
     given_up: tuple[GivenUp, ...] = ()
     #: What was kept is in the database itself.
     in_place: bool = False
@@ -88,7 +88,7 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
                 patience_s=parts.fence_patience_s,
             ),
             swap,
-            DeclareHistory(parts=parts),
+            DeclareIncarnation(parts=parts),
             StartApplication(
                 application=parts.application,
                 servers=parts.servers,
@@ -150,7 +150,7 @@ class FindKept(ReadingStep):
                 "server": server.system_identifier,
                 "warnings": (*state.warnings, *warnings),
                 "given_up": given_up,
-                "histories": known_histories(self.parts.servers, state.target),
+                "incarnations": known_incarnations(self.parts.servers, state.target),
                 "license": license_before(self.parts.application),
             }
         )
@@ -168,13 +168,13 @@ class FindKept(ReadingStep):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeclareHistory:
-    """Let the database that came back know of the histories that it has not seen itself.
+class DeclareIncarnation:
+    """Let the database that came back know of the incarnations that it has not seen itself.
 
     Anchors that were taken of the other one meanwhile are then of rows given up, and no fork.
     """
 
-    name: ClassVar[str] = "declare-history"
+    name: ClassVar[str] = "declare-incarnation"
     changes: ClassVar[bool] = True
 
     parts: RollbackParts
@@ -182,21 +182,21 @@ class DeclareHistory:
     def explain(self, state: RollbackState) -> Explanation:
         """Say where it is written."""
         return Explanation(
-            sentence=f"declare in `{state.target}` that the history of its audit chain goes on",
+            sentence=f"declare in `{state.target}` the incarnations of its audit chain",
             commands=("INSERT INTO alexandria_backup.incarnations …",),
         )
 
     def do(self, state: RollbackState) -> Done[RollbackState]:
         """Write it, where restores have declared anything at all."""
-        if not state.histories:
+        if not state.incarnations:
             return Done(state, "nothing was declared")
         with self.parts.servers.session(state.target, "finish") as session:
-            warning = declare_history(
+            warning = declare_incarnation(
                 session,
                 run=state.run,
                 source=state.incoming.name if state.incoming else state.target,
                 seen=None,
-                others=state.histories,
+                others=state.incarnations,
             )
         if warning is None:
             return Done(state, "declared")
@@ -238,7 +238,7 @@ class CheckSwitch(ReadingStep):
         return Done(state, "nothing forbids it")
 
 
-def known_histories(servers: Servers, target: str) -> tuple[Incarnation, ...]:
-    """Return what a database knows of histories of the audit chain."""
+def known_incarnations(servers: Servers, target: str) -> tuple[Incarnation, ...]:
+    """Return what a database knows of incarnations of the audit chain."""
     with servers.session(target, "find") as session:
-        return tuple(histories(session).incarnations)
+        return tuple(incarnations(session).incarnations)

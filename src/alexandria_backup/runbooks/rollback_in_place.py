@@ -31,10 +31,10 @@ from alexandria_backup.runbooks.kept import KeptAside, find_aside
 from alexandria_backup.runbooks.restore_state import GivenUp
 from alexandria_backup.runbooks.rollback import (
     NAME,
-    DeclareHistory,
+    DeclareIncarnation,
     RollbackParts,
     RollbackState,
-    known_histories,
+    known_incarnations,
 )
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
@@ -65,7 +65,7 @@ def rollback_in_place_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
             ),
             Exchange(parts=parts),
             opened,
-            DeclareHistory(parts=parts),
+            DeclareIncarnation(parts=parts),
             StartApplication(
                 application=parts.application,
                 servers=parts.servers,
@@ -113,7 +113,7 @@ class FindAside(ReadingStep):
                 "facts": journalled(facts),
                 "server": server.system_identifier,
                 "given_up": given_up,
-                "histories": known_histories(servers, state.target),
+                "incarnations": known_incarnations(servers, state.target),
                 "license": license_before(self.parts.application),
             }
         )

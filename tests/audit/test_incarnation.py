@@ -8,7 +8,7 @@ import pytest
 
 from alexandria_backup.audit.anchor import BLOCK_ROWS, Anchor, Rolling
 from alexandria_backup.audit.finding import Code
-from alexandria_backup.audit.incarnation import Histories, Incarnation, declare, histories
+from alexandria_backup.audit.incarnation import Incarnation, Incarnations, declare, incarnations
 from alexandria_backup.audit.live_rows import live_lines
 from alexandria_backup.audit.recipe import ALEXANDRIA_V1
 from alexandria_backup.audit.report import AuditReport, Status
@@ -86,7 +86,7 @@ def test_another_way_that_nobody_declared_is_a_fork(chain: Chain) -> None:
     assert verified(chain, then).counts == {Code.ANCHOR_MISMATCH: 1}
 
 
-def test_a_declared_restore_is_a_new_history(chain: Chain) -> None:
+def test_a_declared_restore_is_a_new_incarnation(chain: Chain) -> None:
     back = anchored(chain)
     grow(chain, 3)
     then = anchored(chain)
@@ -105,7 +105,7 @@ def test_a_declared_restore_is_a_new_history(chain: Chain) -> None:
     assert verified(chain, back).counts == {Code.BEHIND_ANCHOR: 1}
 
 
-def test_a_database_that_lost_its_own_history_has_forked(chain: Chain) -> None:
+def test_a_database_that_lost_its_own_incarnation_has_forked(chain: Chain) -> None:
     chain.sql("CREATE SCHEMA kept; CREATE TABLE kept.a AS SELECT * FROM public.audit_logs")
     declare(chain.session, run="restore-1", source="snapshot-1", rows={"": 40})
     grow(chain, 3)
@@ -116,30 +116,30 @@ def test_a_database_that_lost_its_own_history_has_forked(chain: Chain) -> None:
     assert verified(chain, then).counts == {Code.FORK: 1}
 
 
-def test_a_way_back_makes_its_own_anchors_of_another_history() -> None:
+def test_a_way_back_makes_its_own_anchors_of_another_incarnation() -> None:
     def one(ident: str, parent: str | None, rows: dict[str, int] | None) -> Incarnation:
         return Incarnation(id=ident, parent=parent, at=AT, source="s", rows=rows)
 
     # A restore kept 40 rows; a rollback went back to what it had replaced, with all its rows.
     restored, rolled = one("r1", None, {"": 40}), one("b1", None, None)
-    after = Histories((restored, rolled))
+    after = Incarnations((restored, rolled))
     assert after.current == "b1"
     assert after.kept(None, "") is None
     assert after.kept("r1", "") == (restored, 40)
     assert after.kept("unknown", "") is None
     assert not after.knows("unknown")
     again = one("r2", "b1", {"a": 7})
-    later = Histories((restored, rolled, again))
+    later = Incarnations((restored, rolled, again))
     assert later.kept("b1", "a") == (again, 7)
     assert later.kept("b1", "b") == (again, 0)
     assert later.kept("r2", "a") is None
 
 
-def test_histories_come_from_the_database_in_order(chain: Chain) -> None:
-    assert histories(chain.session).current is None
+def test_incarnations_come_from_the_database_in_order(chain: Chain) -> None:
+    assert incarnations(chain.session).current is None
     others = [Incarnation(id="x", parent=None, at=AT, source="s", rows={"": 3, "t": 4})]
     declare(chain.session, run="b1", source="kept", rows=None, others=others)
-    found = histories(chain.session)
+    found = incarnations(chain.session)
     assert [one.id for one in found.incarnations] == ["x", "b1"]
     assert found.incarnations[0].rows == {"": 3, "t": 4}
     assert found.incarnations[1].rows is None
