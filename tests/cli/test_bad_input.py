@@ -291,3 +291,14 @@ def test_help_is_there_by_its_short_name(site: Site) -> None:
     ended = site.run("restore", "-h")
     assert ended.returncode == 0
     assert "--to-database" in ended.stdout
+
+
+def test_a_snapshot_is_no_bundle(site: Site) -> None:
+    archive = site.dump()
+    said = refused(site, 20, "backup", "verify", str(archive))
+    assert "a `.pgdump` is a snapshot: alexandria snapshot verify FILE" in said
+
+
+def test_a_recipient_that_is_none_is_answered_with_what_prints_one(site: Site) -> None:
+    said = refused(site, 21, "backup", "--recipient", "age1nope", "--plan")
+    assert "hint: age-keygen -y identity.txt" in said

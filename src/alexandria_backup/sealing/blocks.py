@@ -202,7 +202,10 @@ def marked_offset(end: bytes) -> int:
         magic, size, mark, offset = _ZSTD_TRAILER.unpack(end[-_ZSTD_TRAILER.size :])
         if (magic, size, mark) == (_SKIPPABLE, 12, _MARK):
             return int(offset)
-    raise BundleDamaged("the file does not end as a bundle does: it was cut off, or is none")
+    raise BundleDamaged(
+        "the file does not end as a bundle does: it was cut off, or is none",
+        hint="get the whole file again; a `.pgdump` is a snapshot: alexandria snapshot verify FILE",
+    )
 
 
 class Unpacked:

@@ -53,7 +53,10 @@ class Recipient:
         try:
             return cls(text=str(x25519.Recipient.from_str(text)))
         except pyrage.RecipientError as exc:
-            raise WrongKey(f"`{text[:100]}` is not an age recipient of the form `age1…`") from exc
+            raise WrongKey(
+                f"`{text[:100]}` is not an age recipient of the form `age1…`",
+                hint="age-keygen -y identity.txt   # prints the recipient of an identity",
+            ) from exc
 
     def __str__(self) -> str:
         return self.text
