@@ -39,7 +39,9 @@ def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Start processes for the first files; look that none is left."""
     monkeypatch.setattr(readers, "_WORTH_A_PROCESS", 30)
     yield
-    assert [one.cmdline() for one in psutil.Process().children()] == []
+    # Servers of other tests may be children, too.
+    left = [one.cmdline() for one in psutil.Process().children()]
+    assert not [words for words in left if "alexandria_backup.bundle.reader_process" in words]
 
 
 def walk(tree: Path) -> Walk:
