@@ -20,20 +20,8 @@ OBJECTS = "large objects"
 
 
 @dataclass(frozen=True, kw_only=True)
-class SchemaFacts:
-    """A schema that is not the system's."""
-
-    name: str
-    owner: str
-    #: True where our role has the owner's rights.
-    ours: bool
-    #: True where our role may create in it.
-    may_create: bool
+class _Commented:
     comment: str | None
-    #: True where an extension has made it.
-    of_extension: bool
-    #: Extensions that have something in it.
-    extensions: tuple[str, ...]
 
     @property
     def marker(self) -> Marker | None:
@@ -42,7 +30,23 @@ class SchemaFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedFacts:
+class SchemaFacts(_Commented):
+    """A schema that is not the system's."""
+
+    name: str
+    owner: str
+    #: True where our role has the owner's rights.
+    ours: bool
+    #: True where our role may create in it.
+    may_create: bool
+    #: True where an extension has made it.
+    of_extension: bool
+    #: Extensions that have something in it.
+    extensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedFacts(_Commented):
     """What has a name in the database, and no schema."""
 
     #: As ALTER calls it: `publication`, `server`, `foreign data wrapper`.
@@ -50,12 +54,6 @@ class NamedFacts:
     name: str
     owner: str
     ours: bool
-    comment: str | None
-
-    @property
-    def marker(self) -> Marker | None:
-        """Which run has put it aside; None where none has."""
-        return Marker.decode(self.comment)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from alexandria_backup.errors import StatementFailed
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts, Grant, Setting, database_facts
-from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
+from alexandria_backup.postgres.identifiers import quote_grantee, quote_identifier, quote_literal
 from alexandria_backup.postgres.marker import without_marker
 
 #: Parameters whose value is a list of names, kept in quoted form; the server has no catalogue of
@@ -76,13 +76,13 @@ def set_grants(session: Session, database: str, grants: Sequence[Grant]) -> None
         return
     name = quote_identifier(database)
     for grantee in {grant.grantee for grant in found}:
-        session.execute(f"REVOKE ALL ON DATABASE {name} FROM {_grantee(grantee)} CASCADE")
+        session.execute(f"REVOKE ALL ON DATABASE {name} FROM {quote_grantee(grantee)} CASCADE")
     for grant in grants:
         if grant.privilege not in _PRIVILEGES:
             raise StatementFailed(f"`{grant.privilege}` is no privilege on a database")
         option = " WITH GRANT OPTION" if grant.grantable else ""
         session.execute(
-            f"GRANT {grant.privilege} ON DATABASE {name} TO {_grantee(grant.grantee)}{option}"
+            f"GRANT {grant.privilege} ON DATABASE {name} TO {quote_grantee(grant.grantee)}{option}"
         )
 
 
@@ -109,10 +109,6 @@ def _target(role: str | None, database: str) -> str:
     if role is None:
         return f"ALTER DATABASE {database}"
     return f"ALTER ROLE {quote_identifier(role)} IN DATABASE {database}"
-
-
-def _grantee(grantee: str | None) -> str:
-    return "PUBLIC" if grantee is None else quote_identifier(grantee)
 
 
 def _values(setting: Setting) -> list[str]:

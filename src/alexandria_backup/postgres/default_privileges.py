@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import Grant
-from alexandria_backup.postgres.identifiers import quote_identifier
+from alexandria_backup.postgres.identifiers import quote_grantee, quote_identifier
 from alexandria_backup.postgres.queries import load
 
 #: The letters of `pg_default_acl`, and the words of ALTER DEFAULT PRIVILEGES.
@@ -87,13 +87,9 @@ def _set(session: Session, item: DefaultPrivileges, grants: Collection[Grant]) -
     alter = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quote_identifier(item.role)}{where}"
     kind = _KINDS[item.kind]
     for grantee in {grant.grantee for grant in _grants(session, item)}:
-        session.execute(f"{alter} REVOKE ALL ON {kind} FROM {_grantee(grantee)}")
+        session.execute(f"{alter} REVOKE ALL ON {kind} FROM {quote_grantee(grantee)}")
     for grant in grants:
         option = " WITH GRANT OPTION" if grant.grantable else ""
         session.execute(
-            f"{alter} GRANT {grant.privilege} ON {kind} TO {_grantee(grant.grantee)}{option}"
+            f"{alter} GRANT {grant.privilege} ON {kind} TO {quote_grantee(grant.grantee)}{option}"
         )
-
-
-def _grantee(grantee: str | None) -> str:
-    return "PUBLIC" if grantee is None else quote_identifier(grantee)

@@ -24,6 +24,11 @@ def quote_qualified(schema: str, name: str) -> str:
     return f"{quote_identifier(schema)}.{quote_identifier(name)}"
 
 
+def quote_grantee(grantee: str | None) -> str:
+    """Return a role as GRANT and REVOKE name it; None is PUBLIC."""
+    return "PUBLIC" if grantee is None else quote_identifier(grantee)
+
+
 def quote_literal(text: str) -> str:
     """Return `text` as an SQL string, right whatever `standard_conforming_strings` says.
 

@@ -28,7 +28,7 @@ from alexandria_backup.postgres.default_privileges import (
     reset_defaults,
     written,
 )
-from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
+from alexandria_backup.postgres.identifiers import quote_grantee, quote_identifier, quote_literal
 from alexandria_backup.postgres.marker import Marker, MarkerRole
 from alexandria_backup.postgres.queries import load
 from alexandria_backup.postgres.shadow import kept_name
@@ -223,16 +223,12 @@ def _grant(session: Session, schema: str, grants: Collection[Grant]) -> None:
         return
     name = quote_identifier(schema)
     for grantee in {grant.grantee for grant in found}:
-        session.execute(f"REVOKE ALL ON SCHEMA {name} FROM {_grantee(grantee)} CASCADE")
+        session.execute(f"REVOKE ALL ON SCHEMA {name} FROM {quote_grantee(grantee)} CASCADE")
     for grant in grants:
         option = " WITH GRANT OPTION" if grant.grantable else ""
         session.execute(
-            f"GRANT {grant.privilege} ON SCHEMA {name} TO {_grantee(grant.grantee)}{option}"
+            f"GRANT {grant.privilege} ON SCHEMA {name} TO {quote_grantee(grant.grantee)}{option}"
         )
-
-
-def _grantee(grantee: str | None) -> str:
-    return "PUBLIC" if grantee is None else quote_identifier(grantee)
 
 
 def _rename(session: Session, kind: str, name: str, new_name: str) -> None:

@@ -11,7 +11,7 @@ from alexandria_backup.events import Emit, Note
 from alexandria_backup.postgres.aside import kept_aside
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.fence import allow_writes, forbid_writes, writes_forbidden
-from alexandria_backup.postgres.identifiers import quote_identifier, quote_literal
+from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.large_objects import objects_aside, store_name
 from alexandria_backup.postgres.marker import Marker, MarkerRole
 from alexandria_backup.postgres.put_aside import exchange
@@ -26,6 +26,7 @@ from alexandria_backup.runbooks.servers import Servers
 from alexandria_backup.runbooks.step import Done, Explanation, shell
 from alexandria_backup.runbooks.switch import SwitchState
 from alexandria_backup.runbooks.switch_application import Application
+from alexandria_backup.runbooks.switch_databases import end_sessions_command
 
 S = TypeVar("S", bound=SwitchState)
 
@@ -43,7 +44,7 @@ class ForbidWrites(Generic[S]):
 
     def explain(self, state: S) -> Explanation:
         """Name the two statements that do it."""
-        database, name = quote_identifier(state.target), quote_literal(state.target)
+        database = quote_identifier(state.target)
         return Explanation(
             sentence=f"let new sessions in `{state.target}` only read, and end those there are",
             commands=(
@@ -52,12 +53,7 @@ class ForbidWrites(Generic[S]):
                     "-c",
                     f"alter database {database} set default_transaction_read_only to on",
                 ),
-                shell(
-                    "psql",
-                    "-c",
-                    "select pg_terminate_backend(pid) from pg_stat_activity "  # noqa: S608 - shown
-                    f"where datname = {name}",
-                ),
+                end_sessions_command(state.target),
             ),
         )
 

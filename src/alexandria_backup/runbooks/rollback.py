@@ -3,6 +3,7 @@
 It is the swap backwards, and so it can be rolled back itself: forward again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ from alexandria_backup.runbooks.differences import count_tables, differences
 from alexandria_backup.runbooks.kept import find_kept, readable
 from alexandria_backup.runbooks.restore_state import GivenUp
 from alexandria_backup.runbooks.servers import Servers
-from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook
+from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, Step
 from alexandria_backup.runbooks.switch import DatabaseRef, SwitchState, usable
 from alexandria_backup.runbooks.switch_application import (
     Application,
@@ -75,19 +76,27 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
     swap: Swap[RollbackState] = Swap(
         servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit
     )
+    fence: Fence[RollbackState] = Fence(
+        application=parts.application, servers=parts.servers, patience_s=parts.fence_patience_s
+    )
+    return around(parts, FindKept(parts=parts), CheckSwitch(parts=parts), (fence, swap))
+
+
+def around(
+    parts: RollbackParts,
+    find: Step[RollbackState],
+    check: Step[RollbackState],
+    exchange: Sequence[Step[RollbackState]],
+) -> Runbook[RollbackState]:
+    """Return a rollback with these steps; the last one of the `exchange` is the commit point."""
     checks = ApplicationChecks(servers=parts.servers, checks=parts.checks)
     return Runbook(
         name=NAME,
         steps=(
-            FindKept(parts=parts),
-            CheckSwitch(parts=parts),
+            find,
+            check,
             StopWriting(application=parts.application, checks=checks, emit=parts.emit),
-            Fence(
-                application=parts.application,
-                servers=parts.servers,
-                patience_s=parts.fence_patience_s,
-            ),
-            swap,
+            *exchange,
             DeclareIncarnation(parts=parts),
             StartApplication(
                 application=parts.application,
@@ -97,7 +106,7 @@ def rollback_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
             ),
         ),
         state_type=RollbackState,
-        commit=swap.name,
+        commit=exchange[-1].name,
         replaces_live=True,
     )
 

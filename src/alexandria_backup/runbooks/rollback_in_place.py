@@ -23,24 +23,20 @@ from alexandria_backup.postgres.restoring import (
 )
 from alexandria_backup.postgres.server import role_facts, server_facts
 from alexandria_backup.runbooks import in_place_check, prechecks, rights
-from alexandria_backup.runbooks.application_checks import ApplicationChecks
 from alexandria_backup.runbooks.description import journalled
 from alexandria_backup.runbooks.differences import count_tables, differences
 from alexandria_backup.runbooks.in_place import ForbidWrites, Open, holds, is_at, lock_of
 from alexandria_backup.runbooks.kept import KeptAside, find_aside
 from alexandria_backup.runbooks.restore_state import GivenUp
 from alexandria_backup.runbooks.rollback import (
-    NAME,
-    DeclareIncarnation,
     RollbackParts,
     RollbackState,
+    around,
     known_incarnations,
 )
 from alexandria_backup.runbooks.step import Done, Explanation, ReadingStep, Runbook, shell
 from alexandria_backup.runbooks.switch import DatabaseRef
 from alexandria_backup.runbooks.switch_application import (
-    StartApplication,
-    StopWriting,
     license_before,
     warn_of_the_platform,
 )
@@ -48,35 +44,14 @@ from alexandria_backup.runbooks.switch_application import (
 
 def rollback_in_place_runbook(parts: RollbackParts) -> Runbook[RollbackState]:
     """Return the steps of a rollback to what was put aside in the database itself, in order."""
-    checks = ApplicationChecks(servers=parts.servers, checks=parts.checks)
+    fence: ForbidWrites[RollbackState] = ForbidWrites(
+        application=parts.application, servers=parts.servers, patience_s=parts.fence_patience_s
+    )
     opened: Open[RollbackState] = Open(
         servers=parts.servers, patience_s=parts.fence_patience_s, emit=parts.emit
     )
-    return Runbook(
-        name=NAME,
-        steps=(
-            FindAside(parts=parts),
-            CheckExchange(parts=parts),
-            StopWriting(application=parts.application, checks=checks, emit=parts.emit),
-            ForbidWrites(
-                application=parts.application,
-                servers=parts.servers,
-                patience_s=parts.fence_patience_s,
-            ),
-            Exchange(parts=parts),
-            opened,
-            DeclareIncarnation(parts=parts),
-            StartApplication(
-                application=parts.application,
-                servers=parts.servers,
-                checks=checks,
-                emit=parts.emit,
-            ),
-        ),
-        state_type=RollbackState,
-        commit=opened.name,
-        replaces_live=True,
-    )
+    exchange = (fence, Exchange(parts=parts), opened)
+    return around(parts, FindAside(parts=parts), CheckExchange(parts=parts), exchange)
 
 
 @dataclass(frozen=True, kw_only=True)

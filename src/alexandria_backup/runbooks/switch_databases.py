@@ -41,17 +41,12 @@ class Fence(Generic[S]):
         """Name the two statements that do it."""
         if state.live is None:
             return Explanation(sentence=f"nothing: there is no `{state.target}` yet")
-        database, name = quote_identifier(state.target), quote_literal(state.target)
+        database = quote_identifier(state.target)
         return Explanation(
             sentence=f"refuse connections to `{state.target}` and end its sessions",
             commands=(
                 shell("psql", "-c", f"alter database {database} allow_connections false"),
-                shell(
-                    "psql",
-                    "-c",
-                    "select pg_terminate_backend(pid) from pg_stat_activity "  # noqa: S608 - shown
-                    f"where datname = {name}",
-                ),
+                end_sessions_command(state.target),
             ),
         )
 
@@ -218,3 +213,12 @@ def _ready(state: SwitchState) -> tuple[DatabaseRef, DatabaseFacts]:
             "there is no database to swap in", hint=f"alexandria run abort {state.run}"
         )
     return state.incoming, state.facts
+
+
+def end_sessions_command(database: str) -> str:
+    """Return what a person would type to end the sessions of a database."""
+    return shell(
+        *("psql", "-c"),
+        "select pg_terminate_backend(pid) from pg_stat_activity "  # noqa: S608 - to print
+        f"where datname = {quote_literal(database)}",
+    )
