@@ -342,6 +342,16 @@ def test_a_server_whose_disk_is_really_full_loses_nothing(
 # ── a kill at any moment ─────────────────────────────────────────────────────────────────────────
 
 
+#: Raises at a B-tree index that is unsound, or lacks a row; returns what is wrong with a table.
+_AMCHECK = (
+    "SELECT FROM (SELECT c.oid, bt_index_check(c.oid::regclass, true)::text AS sound "
+    "FROM pg_class AS c JOIN pg_am AS a ON a.oid = c.relam WHERE c.relkind = 'i' "
+    "AND a.amname = 'btree' AND c.relnamespace = 'public'::regnamespace) AS i WHERE sound <> ''",
+    "SELECT v.* FROM pg_class AS c, verify_heapam(c.oid::regclass) AS v "
+    "WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace",
+)
+
+
 @cache
 def seconds_of_one(config: Path) -> float:
     """Return how long a restore takes here and now."""
@@ -355,6 +365,23 @@ def seconds_of_one(config: Path) -> float:
     "seed", [3, *(pytest.param(n, marks=pytest.mark.campaign) for n in range(100, 160))]
 )
 def test_a_restore_that_is_killed_at_any_moment_ends_well(small: Site, seed: int) -> None:
+    check_kill(small, seed)
+
+
+@pytest.mark.parametrize(
+    "seed", [7, *(pytest.param(n, marks=pytest.mark.campaign) for n in range(200, 212))]
+)
+def test_pages_and_indexes_are_sound_after_a_kill(
+    debian_server: EmbeddedServer, new_site: Callable[..., Site], seed: int
+) -> None:
+    site = made_small(new_site(debian_server))
+    site.sql("CREATE EXTENSION amcheck")
+    check_kill(site, seed)
+    for query in _AMCHECK:
+        assert site.sql(query) == []
+
+
+def check_kill(small: Site, seed: int) -> None:
     before = Before(small)
     chance = random.Random(seed)
     after = chance.uniform(0.2, 1.2) * seconds_of_one(small.config)
