@@ -10,7 +10,7 @@ from alexandria_backup.errors import (
     StorageError,
     StoreUnreachable,
 )
-from alexandria_backup.storage.interruptible import begun
+from alexandria_backup.storage.interruptible import awaited, begun
 from alexandria_backup.storage.store import ObjectInfo, ObjectStore
 
 #: Requests under way at once; the store's own wrappers wait and retry.
@@ -34,7 +34,7 @@ def fetch_all(
     answers = begun((partial(_fetched, store, one, largest) for one in wanted), at_once=_AT_ONCE)
     try:
         for info, answer in zip(wanted, answers, strict=True):
-            found = answer.result()
+            found = awaited(answer)
             if found is not None:
                 yield info, found
     finally:

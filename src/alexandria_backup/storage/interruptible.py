@@ -7,7 +7,7 @@ another thread instead, and leaves that one behind where it is interrupted.
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -17,6 +17,8 @@ from alexandria_backup.storage.store import ObjectInfo, ObjectStore
 
 T = TypeVar("T")
 
+#: Seconds between two looks for a signal that came at the wrong moment.
+_LOOK_S: Final = 0.5
 #: Seconds in which a verb may come to its end after an interrupt: most do, and leave nothing open.
 _GRACE_S: Final = 1.0
 
@@ -80,10 +82,20 @@ def interruptible(verb: Callable[[], T]) -> T:
     thread = threading.Thread(target=_answer, args=(verb, answer), name="store", daemon=True)
     thread.start()
     try:
-        return answer.result()
+        return awaited(answer)
     finally:
         # At once where it has answered.
         thread.join(_GRACE_S)
+
+
+def awaited(answer: Future[T]) -> T:
+    """Return an answer when it comes, and hear signals meanwhile.
+
+    One that arrives just before Python begins to wait for a lock does not end that wait.
+    """
+    while not answer.done():
+        wait((answer,), _LOOK_S)
+    return answer.result()
 
 
 def begun(verbs: Iterable[Callable[[], T]], *, at_once: int) -> "list[Future[T]]":
