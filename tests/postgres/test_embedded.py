@@ -201,8 +201,11 @@ def test_a_throwaway_server_takes_its_folder_along(folder: Path) -> None:
 
 
 def test_a_throwaway_server_that_does_not_start_leaves_nothing(folder: Path) -> None:
-    with pytest.raises(ClientToolFailed, match="max_connections"):
+    with pytest.raises(ClientToolFailed, match="max_connections") as caught:
         EmbeddedServer.start(folder, settings={"max_connections": "-1"}, throwaway=True)
+    assert "\n" not in caught.value.message
+    # The log goes with it: nobody is sent to look at it.
+    assert caught.value.hint is None
     assert not folder.exists()
     assert private_folders() == []
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -126,13 +127,15 @@ class GuardLink:
             os.close(lock)
 
     def failure(self, what: str) -> ClientToolFailed:
-        """Make an error that shows the end of the log."""
+        """Make an error that shows the end of the log, and in one line."""
         try:
             lines = self._log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
         except OSError:
             lines = []
         said = "; ".join(line.strip() for line in lines if line.strip())
-        return ClientToolFailed(f"{what}: {said}" if said else what, hint=f"less {self._log}")
+        # A throwaway server takes its log along.
+        hint = None if self._discard is not None else shlex.join(("less", str(self._log)))
+        return ClientToolFailed(f"{what}: {said}" if said else what, hint=hint)
 
     def _order(self, order: Sequence[str | int]) -> None:
         assert self._guard.stdin is not None  # noqa: S101 - a pipe was asked for
