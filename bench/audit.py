@@ -1,6 +1,6 @@
 """Verification of the audit chain: on all cores, against a loop as anyone would write it.
 
-What bounds ours is processor time, on two cores with the server beside it. Of about 3.3 µs for
+What bounds ours is processor time, on two cores with the server beside it. Of about 3.2 µs for
 each row the server takes 1.1, of which 0.65 to put it together and 0.25 to send it; this program
 0.3 to receive it and take the pages apart, 0.6 for the HMAC and 0.4 for the row's own digest, of
 which 0.4 are calls and copied states and not SHA-256; the rest is comparing, remembering, and
