@@ -100,3 +100,22 @@ def test_what_was_put_aside_goes_with_all_that_is_of_it() -> None:
     assert [found.dump_id for found in without_aside(entries)] == [4, 6]
     whole = (*entries, entry(7, "SCHEMA", "shop_alexandria_kept_abcd"))
     assert without_aside(whole) == whole
+
+
+def test_names_that_sql_quotes_are_known_again() -> None:
+    there = There(
+        schemas={'My "own"', "plain"},
+        foreign_schemas={'My "own"'},
+        extensions={"uuid-ossp"},
+        members=(),
+    )
+    entries = (
+        # pg_dump writes names as they are, but for what a comment or a privilege is of.
+        entry(1, "EXTENSION", "uuid-ossp"),
+        entry(2, "COMMENT", 'EXTENSION "uuid-ossp"', "COMMENT …", 1),
+        entry(3, "SCHEMA", 'My "own"'),
+        entry(4, "COMMENT", 'SCHEMA "My ""own"""', "COMMENT …", 3),
+        entry(5, "ACL", 'SCHEMA "My ""own"""', "GRANT …", 3),
+        entry(6, "COMMENT", "SCHEMA plain"),
+    )
+    assert [found.dump_id for found in missing(entries, there)] == [6]

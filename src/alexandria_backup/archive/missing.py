@@ -37,9 +37,9 @@ def _missing(entries: Sequence[TocEntry], there: There) -> Iterator[TocEntry]:
             case "EXTENSION":
                 skipped = entry.tag in there.extensions
             case "COMMENT":
-                skipped = entry.tag in extensions | foreign
+                skipped = _described(entry) in extensions | foreign
             case "ACL" if entry.tag.startswith("SCHEMA "):
-                skipped = entry.tag in foreign
+                skipped = _described(entry) in foreign
             case "ACL":
                 # Of what an extension has made: what is granted on it is not ours to give.
                 skipped = bool(entry.dependencies) and known.isdisjoint(entry.dependencies)
@@ -54,9 +54,14 @@ def _missing(entries: Sequence[TocEntry], there: There) -> Iterator[TocEntry]:
 def schema_of_extension(entry: TocEntry) -> str | None:
     """Return where an EXTENSION entry creates it, unquoted; None where it says nothing of that."""
     _, found, rest = (entry.definition or "").partition(" WITH SCHEMA ")
-    name = rest.rstrip().removesuffix(";").strip()
-    if not found:
-        return None
-    if name.startswith('"'):
-        return name[1:-1].replace('""', '"')
-    return name
+    return _unquoted(rest.rstrip().removesuffix(";").strip()) if found else None
+
+
+def _described(entry: TocEntry) -> str:
+    """Return what a COMMENT or ACL entry is of; its tag is SQL, unlike those of others."""
+    kind, _, name = entry.tag.partition(" ")
+    return f"{kind} {_unquoted(name)}"
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
