@@ -59,6 +59,8 @@ def test_a_schema_that_stays_is_emptied(owned: Site, session: Session) -> None:
     session.execute("COMMENT ON SCHEMA public IS 'mine'")
     session.execute(everything("public", ranges=False))
     session.execute("CREATE TABLE public.places (at public.vector(2))")
+    session.execute("CREATE MATERIALIZED VIEW public.seen AS SELECT 1 AS one")
+    session.execute("CREATE PROCEDURE public.see(public.seen) LANGUAGE sql AS ''")
     before, rows = owned.schema_text(), owned.fingerprint()
     put_all_aside(session, "public")
     assert contents(session, "public") == ()

@@ -182,7 +182,7 @@ def size_of(session: Session, things: Collection[Aside]) -> int:
 def dependents(session: Session, things: Collection[Aside]) -> tuple[str, ...]:
     """Return what stands outside of what was put aside and would be dropped with it."""
     names = [thing.name for thing in things if thing.kind == SCHEMA]
-    return tuple(found for (found,) in session.all(load("aside")["dependents"], [names, names]))
+    return tuple(found for (found,) in session.all(load("aside")["dependents"], [names]))
 
 
 def marked_schemas(session: Session) -> tuple[str, ...]:

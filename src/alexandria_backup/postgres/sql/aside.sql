@@ -26,7 +26,7 @@ ORDER BY n.nspname
 -- name: contents
 -- What must be moved one by one out of a schema that stays: all that depends on it and is neither an
 -- extension's, nor a sequence of a column or the type of a relation, which go with it. The owner of
--- what the bootstrap superuser owns is noted nowhere.
+-- what the bootstrap superuser owns is noted nowhere. What is identified by types goes before them.
 SELECT i.type AS kind, i.identity,
     pg_catalog.pg_get_userbyid(coalesce(s.refobjid, 10)) AS owner,
     pg_catalog.pg_has_role(coalesce(s.refobjid, 10), 'USAGE') AS ours
@@ -46,7 +46,7 @@ WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND n.nspname = %s AND 
                     AND o.classid = 'pg_catalog.pg_class'::regclass
                     AND o.refclassid = 'pg_catalog.pg_class'::regclass
                     AND o.refobjsubid > 0 AND o.deptype IN ('a', 'i'))
-ORDER BY i.type, i.identity
+ORDER BY i.type NOT IN ('aggregate', 'function', 'operator', 'procedure'), i.type, i.identity
 
 -- name: grants
 SELECT
@@ -189,29 +189,30 @@ WHERE n.nspname = ANY (%s) AND c.relkind IN ('r', 'm', 'S')
 
 -- name: dependents
 -- What stands outside of these schemas and would be dropped with them. Of views it is the rule that
--- depends, of defaults the expression: both are told as what they belong to.
+-- depends, of defaults the expression: both are told as what they belong to. Schemas are compared as
+-- `pg_identify_object` gives them, quoted where SQL needs it; an event trigger is in none.
+WITH aside AS (SELECT pg_catalog.quote_ident(name) AS schema FROM pg_catalog.unnest(%s::text[]) AS name)
 SELECT DISTINCT i.type || ' `' || i.identity || '`'
 FROM pg_catalog.pg_depend AS d
 CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS r
 CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
-WHERE d.deptype IN ('n', 'a') AND d.refobjid >= 16384 AND r.schema = ANY (%s)
+LEFT JOIN pg_catalog.pg_rewrite AS w
+  ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND w.oid = d.objid
+LEFT JOIN pg_catalog.pg_attrdef AS f
+  ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND f.oid = d.objid
+LEFT JOIN pg_catalog.pg_trigger AS g
+  ON d.classid = 'pg_catalog.pg_trigger'::regclass AND g.oid = d.objid
+LEFT JOIN pg_catalog.pg_policy AS p
+  ON d.classid = 'pg_catalog.pg_policy'::regclass AND p.oid = d.objid
+LEFT JOIN pg_catalog.pg_class AS c ON c.oid = coalesce(w.ev_class, f.adrelid, g.tgrelid, p.polrelid)
+LEFT JOIN pg_catalog.pg_constraint AS k
+  ON d.classid = 'pg_catalog.pg_constraint'::regclass AND k.oid = d.objid
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = coalesce(c.relnamespace, k.connamespace)
+WHERE d.deptype IN ('n', 'a') AND d.refobjid >= 16384 AND r.schema IN (SELECT a.schema FROM aside AS a)
   AND d.classid <> 'pg_catalog.pg_extension'::regclass
-  AND CASE WHEN d.classid = 'pg_catalog.pg_rewrite'::regclass
-           THEN (SELECT n.nspname FROM pg_catalog.pg_rewrite AS w
-                 JOIN pg_catalog.pg_class AS c ON c.oid = w.ev_class
-                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE w.oid = d.objid)
-           WHEN d.classid = 'pg_catalog.pg_constraint'::regclass
-           THEN (SELECT n.nspname FROM pg_catalog.pg_constraint AS k
-                 JOIN pg_catalog.pg_namespace AS n ON n.oid = k.connamespace WHERE k.oid = d.objid)
-           WHEN d.classid = 'pg_catalog.pg_attrdef'::regclass
-           THEN (SELECT n.nspname FROM pg_catalog.pg_attrdef AS f
-                 JOIN pg_catalog.pg_class AS c ON c.oid = f.adrelid
-                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE f.oid = d.objid)
-           WHEN d.classid = 'pg_catalog.pg_trigger'::regclass
-           THEN (SELECT n.nspname FROM pg_catalog.pg_trigger AS g
-                 JOIN pg_catalog.pg_class AS c ON c.oid = g.tgrelid
-                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE g.oid = d.objid)
-           ELSE i.schema END <> ALL (%s)
+  AND coalesce(pg_catalog.quote_ident(n.nspname), i.schema,
+               CASE WHEN d.classid = 'pg_catalog.pg_event_trigger'::regclass THEN '' END)
+      NOT IN (SELECT a.schema FROM aside AS a)
 ORDER BY 1
 
 -- name: marked
