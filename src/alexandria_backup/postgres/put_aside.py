@@ -8,6 +8,7 @@ schema (publications, foreign servers, foreign-data wrappers) is renamed, too.
 """
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from alexandria_backup.postgres.aside import (
     DEFAULTS,
@@ -135,6 +136,13 @@ def make_public(session: Session) -> None:
     _make_as_new(session, PUBLIC)
 
 
+def condemn(session: Session, things: Collection[Aside]) -> None:
+    """Mark it as to be dropped: what is half gone must not come back as if it were whole."""
+    for aside in things:
+        marker = replace(aside.marker, role="shadow")
+        _comment(session, _word(aside), aside.name, marker.encode())
+
+
 def drop_aside(session: Session, *, run: str, role: MarkerRole) -> None:
     """Drop what a run has put aside in this role, relation by relation; doing it twice is fine."""
     found = [aside for aside in things_aside(session, run) if aside.marker.role == role]
@@ -145,8 +153,8 @@ def drop_aside(session: Session, *, run: str, role: MarkerRole) -> None:
                 continue
             if kind == SCHEMA:
                 drop_relations(session, aside.name)
-            word = SCHEMA if kind in {DEFAULTS, OBJECTS} else kind
-            session.execute(f"DROP {word} IF EXISTS {quote_identifier(aside.name)} CASCADE")
+            name = quote_identifier(aside.name)
+            session.execute(f"DROP {_word(aside)} IF EXISTS {name} CASCADE")
 
 
 def drop_relations(session: Session, schema: str) -> None:
@@ -229,6 +237,10 @@ def _grant(session: Session, schema: str, grants: Collection[Grant]) -> None:
         session.execute(
             f"GRANT {grant.privilege} ON SCHEMA {name} TO {quote_grantee(grant.grantee)}{option}"
         )
+
+
+def _word(aside: Aside) -> str:
+    return SCHEMA if aside.kind in {DEFAULTS, OBJECTS} else aside.kind
 
 
 def _rename(session: Session, kind: str, name: str, new_name: str) -> None:

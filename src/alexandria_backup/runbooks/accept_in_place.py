@@ -1,12 +1,14 @@
 """Accept a restore in place: drop what it has put aside, after a snapshot of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
 from alexandria_backup.errors import PrecheckRefused
-from alexandria_backup.postgres.aside import SCHEMA, dependents, size_of
+from alexandria_backup.postgres.aside import SCHEMA, Aside, dependents, size_of, things_aside
+from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.identifiers import quote_identifier
-from alexandria_backup.postgres.put_aside import drop_aside
+from alexandria_backup.postgres.put_aside import condemn, drop_aside
 from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.runbooks.accept import (
     NAME,
@@ -47,15 +49,9 @@ class FindAside(ReadingStep):
         refuse_without_snapshot(self.parts, state)
         with self.parts.servers.session(state.target, "find") as session:
             refuse_other_holder(session, state.run)
-            kept = find_aside(session, run=state.of_run)
-            others = dependents(session, kept.things)
+            kept = find_aside(session, run=state.of_run, dropping=True)
+            _refuse_dependents(session, kept.things)
             size = size_of(session, kept.things)
-        if others:
-            raise PrecheckRefused(
-                f"{others[0]} needs what was put aside, and would be dropped with it"
-                + (f"; so would {len(others) - 1} more" if len(others) > 1 else ""),
-                hint="drop it, or let it use what is there now",
-            )
         names = tuple(f"{thing.kind} {thing.name}" for thing in kept.things)
         return Done(state.model_copy(update={"aside": names, "bytes": size}), ", ".join(names))
 
@@ -122,9 +118,24 @@ class DropAside:
     def do(self, state: AcceptState) -> Done[AcceptState]:
         """Drop what carries the run's marker, table by table."""
         with self.parts.servers.session(state.target, "accept") as session:
-            drop_aside(session, run=state.of_run, role="kept")
+            # The snapshot may have taken long, and the application is at work.
+            things = things_aside(session, state.of_run)
+            _refuse_dependents(session, things)
+            with session.transaction():
+                condemn(session, things)
+            drop_aside(session, run=state.of_run, role="shadow")
         return Done(state, "dropped")
 
     def undo(self, state: AcceptState) -> AcceptState:
         """What is dropped stays dropped; its snapshot is there."""
         return state
+
+
+def _refuse_dependents(session: Session, things: Collection[Aside]) -> None:
+    others = dependents(session, things)
+    if others:
+        raise PrecheckRefused(
+            f"{others[0]} needs what was put aside, and would be dropped with it"
+            + (f"; so would {len(others) - 1} more" if len(others) > 1 else ""),
+            hint="drop it, or let it use what is there now",
+        )

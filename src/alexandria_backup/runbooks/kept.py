@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alexandria_backup.errors import UsageError
-from alexandria_backup.postgres.aside import Aside, kept_aside
+from alexandria_backup.postgres.aside import Aside, kept_aside, things_aside
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.fence import fence, lift
 from alexandria_backup.postgres.server import list_databases
@@ -73,12 +73,12 @@ class KeptAside:
     things: tuple[Aside, ...]
 
 
-def find_aside(session: Session, *, run: str | None) -> KeptAside:
+def find_aside(session: Session, *, run: str | None, dropping: bool = False) -> KeptAside:
     """Return what `run` has put aside in the session's database, or what the newest run has.
 
-    Raises UsageError where there is none.
+    With `dropping` also what an accept has begun to drop. Raises UsageError where there is none.
     """
-    found = _aside(session, run)
+    found = _aside(session, run, dropping=dropping)
     if found is None:
         of_run = f" of run `{run}`" if run else ""
         raise UsageError(
@@ -87,13 +87,18 @@ def find_aside(session: Session, *, run: str | None) -> KeptAside:
     return found
 
 
-def is_kept_in_place(servers: Servers, *, target: str, run: str | None) -> bool:
-    """Tell whether what `run`, or the newest run, has kept is in the database `target` itself."""
+def is_kept_in_place(
+    servers: Servers, *, target: str, run: str | None, dropping: bool = False
+) -> bool:
+    """Tell whether what `run`, or the newest run, has kept is in the database `target` itself.
+
+    With `dropping` also what an accept has begun to drop counts.
+    """
     with servers.maintenance() as maintenance:
         if not servers.accepts_connections(maintenance, target):
             return False
         with servers.session(target, "find") as session:
-            aside = _aside(session, run)
+            aside = _aside(session, run, dropping=dropping)
         if aside is None:
             return False
         try:
@@ -103,8 +108,8 @@ def is_kept_in_place(servers: Servers, *, target: str, run: str | None) -> bool:
     return aside.at > beside.marker.at
 
 
-def _aside(session: Session, run: str | None) -> KeptAside | None:
-    things = kept_aside(session, run)
+def _aside(session: Session, run: str | None, *, dropping: bool) -> KeptAside | None:
+    things = things_aside(session, run) if dropping else kept_aside(session, run)
     if not things:
         return None
     newest = max(things, key=lambda thing: thing.marker.at).marker

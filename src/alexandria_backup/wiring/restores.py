@@ -88,7 +88,7 @@ class Restores:
         """Return the dropping of what a run has kept."""
         refuse_unfinished(of_run, self.rooms.journal_stores, self.rooms.emit)
         target = self.rooms.servers.database
-        in_place = is_kept_in_place(self.rooms.servers, target=target, run=of_run)
+        in_place = is_kept_in_place(self.rooms.servers, target=target, run=of_run, dropping=True)
         state = accepting.AcceptState(
             run=new_run(accepting.NAME),
             target=target,
