@@ -182,6 +182,7 @@ def test_a_second_restore_of_the_same_database_is_refused(site: Site) -> None:
     site.sql(f'CREATE DATABASE "{shadow}"', database="postgres")
     ended = site.run("restore", "latest", "--yes")
     assert ended.returncode == 22, ended.stderr
+    assert "   # or: alexandria run resume " in ended.stderr
     assert shadow in ended.stderr
 
 

@@ -62,5 +62,5 @@ def refuse_other_holder(session: Session, run: str) -> None:
     if holder is not None and holder.run != run:
         raise LockedByAnotherRun(
             f"run `{holder.run}` is restoring `{session.dsn.database}` in place, or was stopped",
-            hint=f"alexandria run abort {holder.run}   # or: run resume {holder.run}",
+            hint=f"alexandria run abort {holder.run}   # or: alexandria run resume {holder.run}",
         )

@@ -129,7 +129,7 @@ def refuse_other_restore(maintenance: Session, state: RestoreState) -> None:
     if marker.run != state.run:
         raise LockedByAnotherRun(
             f"run `{marker.run}` is restoring `{state.target}`, or was stopped",
-            hint=f"alexandria run abort {marker.run}   # or: run resume {marker.run}",
+            hint=f"alexandria run abort {marker.run}   # or: alexandria run resume {marker.run}",
         )
 
 

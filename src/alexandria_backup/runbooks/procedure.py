@@ -207,5 +207,5 @@ def refuse_unfinished(run: str, stores: Sequence[ObjectStore], emit: Emit) -> No
     if journal.transitions and not journal.last.over:
         raise PrecheckRefused(
             f"run `{run}` is not over: what it has kept is the way back",
-            hint=f"alexandria run resume {run}   # or: run abort {run}",
+            hint=f"alexandria run resume {run}   # or: alexandria run abort {run}",
         )
