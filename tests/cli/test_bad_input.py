@@ -12,6 +12,9 @@ import pytest
 from site_support import Site, new_role
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
+from alexandria_backup.postgres.marker import Marker
+
+RUN = "restore-20261125T200000Z-abcd"
 
 
 def refused(site: Site, code: int, *arguments: str, **environ: str) -> str:
@@ -182,8 +185,12 @@ def test_a_second_restore_of_the_same_database_is_refused(site: Site) -> None:
     site.sql(f'CREATE DATABASE "{shadow}"', database="postgres")
     ended = site.run("restore", "latest", "--yes")
     assert ended.returncode == 22, ended.stderr
-    assert "   # or: alexandria run resume " in ended.stderr
     assert shadow in ended.stderr
+    mark = Marker(run=RUN, role="shadow", of=site.database).encode()
+    site.sql(f"COMMENT ON DATABASE \"{shadow}\" IS '{mark}'", database="postgres")
+    ended = site.run("restore", "latest", "--yes")
+    assert ended.returncode == 22, ended.stderr
+    assert f"alexandria run abort {RUN}   # or: alexandria run resume {RUN}" in ended.stderr
 
 
 def test_no_permission_to_write_the_snapshot(site: Site) -> None:
