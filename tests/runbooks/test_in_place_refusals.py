@@ -85,6 +85,21 @@ def test_what_cannot_be_put_aside(owned: Site, made: str, words: str) -> None:
         owned.sql("DROP SUBSCRIPTION IF EXISTS reads")
 
 
+def test_an_event_trigger_of_the_snapshot_that_is_there_and_disabled(site: Site) -> None:
+    site.sql(
+        "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; "
+        "CREATE EVENT TRIGGER watches ON ddl_command_end EXECUTE FUNCTION watch()"
+    )
+    snapshot(site)
+    site.sql("ALTER EVENT TRIGGER watches DISABLE")
+    site.write_secret("dsn", site.server.conninfo(site.database).reveal())
+    refused(site, "event trigger `watches` of", "is there already, disabled")
+    site.sql("DROP EVENT TRIGGER watches")
+    ended = site.run("restore", "latest", "--in-place", "--yes")
+    assert ended.returncode == 0, ended.stderr
+    assert site.value("SELECT evtenabled = 'O' FROM pg_event_trigger")
+
+
 def test_an_extension_that_only_a_superuser_creates(owned: Site) -> None:
     owned.sql("CREATE EXTENSION vector")
     snapshot(owned)

@@ -6,6 +6,7 @@ and whatever could not be created, is refused here, with the reason and with wha
 
 from collections.abc import Collection, Iterator, Sequence
 
+from alexandria_backup.archive.inventory import event_triggers as event_triggers_of
 from alexandria_backup.archive.inventory import schemas as schemas_of
 from alexandria_backup.archive.missing import schema_of_extension
 from alexandria_backup.archive.toc import TocEntry
@@ -21,10 +22,12 @@ from alexandria_backup.postgres.aside import (
     room_for_locks,
     schemas,
 )
+from alexandria_backup.postgres.catalog import event_triggers
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts
 from alexandria_backup.postgres.default_privileges import default_privileges
 from alexandria_backup.postgres.fence import writes_forbidden
+from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.large_objects import foreign_owner
 from alexandria_backup.postgres.put_aside import PUBLIC
 from alexandria_backup.postgres.restoring import refuse_other_holder
@@ -77,6 +80,7 @@ def refuse_unfit(
     refuse_without_rights(session, role, state.facts)
     refuse_what_stays(session, staying(session, source.extensions))
     _refuse_extensions(session, role, entries)
+    _refuse_event_triggers(session, source, entries)
     _refuse_archive(role, source, entries)
 
 
@@ -192,6 +196,18 @@ def _refuse_extensions(session: Session, role: RoleFacts, entries: Sequence[TocE
                 f"extension `{entry.tag}` is in schema `{found.schema}`, and in `{wanted}` in the "
                 "snapshot: it cannot be moved, since what was put aside needs it, too",
                 hint=_LEAVE_OUT,
+            )
+
+
+def _refuse_event_triggers(session: Session, source: Source, entries: Sequence[TocEntry]) -> None:
+    """One that is disabled stays as it is: it would stand in the way of its namesake for good."""
+    there = {found.name for found in event_triggers(session)}
+    for entry in event_triggers_of(entries):
+        if entry.tag in there:
+            raise PrecheckRefused(
+                f"event trigger `{entry.tag}` of `{source.snapshot}` is there already, disabled, "
+                "and cannot be put aside",
+                hint=shell("psql", "-c", f"drop event trigger {quote_identifier(entry.tag)}"),
             )
 
 
