@@ -96,6 +96,8 @@ def test_what_was_put_aside_goes_with_all_that_is_of_it() -> None:
         entry(4, "PUBLICATION", "told"),
         entry(5, "CAST", "CAST (…)", "CREATE CAST (shop_alexandria_kept_abcd.a AS text) …"),
         entry(6, "COMMENT", "PUBLICATION told", "COMMENT ON PUBLICATION told IS 'x';", 4),
+        entry(8, "EXTENSION", "x", 'CREATE EXTENSION x WITH SCHEMA "Y_alexandria_kept_abcd";'),
+        entry(9, "COMMENT", "EXTENSION x", "COMMENT ON EXTENSION x IS '…';", 8),
     )
     assert [found.dump_id for found in without_aside(entries)] == [4, 6]
     whole = (*entries, entry(7, "SCHEMA", "shop_alexandria_kept_abcd"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from in_place_support import everything, kept_schemas, reads_only, without_administrator
+from in_place_support import everything, kept_schemas, own_all, reads_only, without_administrator
 from oracle_support import Good, keep_in_frames, snapshot, wreck
 from site_support import Site
 
@@ -182,3 +182,22 @@ def test_a_failed_load_is_undone(owned: Site) -> None:
     assert kept_schemas(owned) == []
     assert not reads_only(owned)
     assert owned.platform_log == ["stop", "start"]
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_a_snapshot_after_an_extension_was_put_aside_can_be_restored_anywhere(
+    site: Site, framed: bool
+) -> None:
+    site.sql(own_all(site.role))
+    if framed:
+        keep_in_frames(site)
+    snapshot(site)
+    site.sql("CREATE EXTENSION vector")
+    in_place(site)
+    snapshot(site)
+    beside = f"{site.database}_beside"
+    try:
+        ended = site.run("restore", "latest", "--to-database", beside, "--yes")
+        assert ended.returncode == 0, ended.stderr
+    finally:
+        site.sql(f'DROP DATABASE IF EXISTS "{beside}"')

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from alexandria_backup.archive.missing import schema_of_extension
 from alexandria_backup.archive.toc import TocEntry
 
 #: How a comment begins that tells so; see `Marker` of the room `postgres`.
@@ -16,7 +17,7 @@ _KEPT: Final = "_alexandria_kept_"
 
 
 def without_aside(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
-    """Return the entries without publications, servers, casts and the like that were put aside.
+    """Return the entries without publications, extensions, casts and the like that were put aside.
 
     What they are of is not in the archive: pg_dump was told to leave out the schemas, and cannot be
     told of these. Where the schemas are in it, nothing is left out.
@@ -26,7 +27,8 @@ def without_aside(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
     gone = set(_marked(entries)) | {
         entry.dump_id
         for entry in entries
-        if entry.description in _OF_TYPES and _KEPT in (entry.definition or "")
+        if (entry.description in _OF_TYPES and _KEPT in (entry.definition or ""))
+        or (entry.description == "EXTENSION" and _KEPT in (schema_of_extension(entry) or ""))
     }
     # Members, user mappings, comments and privileges depend on what they are of.
     return tuple(
