@@ -47,8 +47,11 @@ def test_the_whole_story(
     assert kept == f"public_alexandria_kept_{run[-4:]}"
     assert not reads_only(site)
 
-    # What was put aside is nothing of the application's: the next snapshot is as the first.
-    snapshot(site)
+    # What was put aside is nothing of the application's: the next snapshot is as the first, and
+    # says what it left out.
+    taken = site.run("snapshot", "create")
+    assert taken.returncode == 0, taken.stderr
+    assert f"left out: `{kept}`" in taken.stderr
     assert site.run("rollback", "--yes").returncode == 0
     assert site.fingerprint() == broken
     (back,) = [r.run for r in site.wiring().runs.all() if r.runbook == "rollback"]

@@ -18,7 +18,7 @@ from alexandria_backup.copying.counted import counted
 from alexandria_backup.copying.read_archive import ReadArchive, read_chunks
 from alexandria_backup.copying.storing import PART_BYTES, Storing
 from alexandria_backup.errors import SnapshotDamaged
-from alexandria_backup.events import Emit
+from alexandria_backup.events import Emit, Note
 from alexandria_backup.postgres.client_tools import ClientTools, DumpProcess, dump, dump_roles
 from alexandria_backup.postgres.dsn import Dsn
 from alexandria_backup.postgres.identifiers import quote_identifier, quote_qualified
@@ -68,6 +68,21 @@ def schema_options(left_out: Sequence[str], encoding: str) -> tuple[str, ...]:
     return tuple(
         encoded(f"--exclude-schema={quote_identifier(name)}", encoding) for name in left_out
     )
+
+
+def tell_left_out(schemas: Sequence[str], emit: Emit) -> None:
+    """Say which schemas of the database are no part of its snapshot.
+
+    Their comment alone makes them so, and whoever owns a schema may write its comment.
+    """
+    if schemas:
+        names = ", ".join(f"`{name}`" for name in schemas)
+        emit(
+            Note(
+                message=f"left out: {names}, which a restore in place has put aside as its comment "
+                "says; `alexandria run accept` drops what it has kept"
+            )
+        )
 
 
 def encoded(option: str, encoding: str) -> str:

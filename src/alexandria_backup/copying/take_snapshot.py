@@ -17,6 +17,7 @@ from alexandria_backup.copying.base_archive import (
     base_archive_options,
     dump_base_archive,
     refuse_rows_of,
+    tell_left_out,
 )
 from alexandria_backup.copying.copy_request import CopiedDatabase, CopyRequest
 from alexandria_backup.copying.decided import DecidedFrames, ReadFrames, decide_frames
@@ -79,6 +80,7 @@ class _Coordinator:
             {**self._cluster, "system_identifier": server_facts(leader).system_identifier}
         )
         self._left_out = () if request.with_aside else marked_schemas(leader)
+        tell_left_out(self._left_out, request.emit)
         self._reading = True
         #: Those of which anything was read.
         self.tables_read: list[Framable] = []

@@ -11,7 +11,7 @@ from itertools import count
 from typing import ClassVar
 
 from alexandria_backup.copying.archive_source import StoredFile
-from alexandria_backup.copying.base_archive import schema_options
+from alexandria_backup.copying.base_archive import schema_options, tell_left_out
 from alexandria_backup.copying.dump_archive import dump_archive
 from alexandria_backup.errors import ObjectExists, SnapshotDamaged, SpaceMissing
 from alexandria_backup.events import Emit, Warned
@@ -181,6 +181,7 @@ class Dump:
             major = server_facts(session).major
             left_out = () if state.with_aside else marked_schemas(session)
             encoding = str(session.value("SHOW server_encoding"))
+        tell_left_out(left_out, self.parts.emit)
         stored = dump_archive(
             tools=self.parts.tools(major),
             dsn=servers.privileged.with_database(state.database),
