@@ -85,6 +85,19 @@ def test_what_cannot_be_put_aside(owned: Site, made: str, words: str) -> None:
         owned.sql("DROP SUBSCRIPTION IF EXISTS reads")
 
 
+@pytest.mark.parametrize("where", ["", ' IN DATABASE "{database}"'])
+def test_a_role_that_the_fence_would_not_keep_from_writing(
+    owned: Site, stranger: str, where: str
+) -> None:
+    snapshot(owned)
+    of_role = f'ALTER ROLE "{stranger}"' + where.format(database=owned.database)
+    owned.sql(f"{of_role} SET default_transaction_read_only TO off")
+    refused(owned, f"role `{stranger}` has a `default_transaction_read_only`", "alter role")
+    owned.sql(f"{of_role} RESET default_transaction_read_only")
+    ended = owned.run("restore", "latest", "--in-place", "--yes")
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_an_event_trigger_of_the_snapshot_that_is_there_and_disabled(site: Site) -> None:
     site.sql(
         "CREATE FUNCTION watch() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; "

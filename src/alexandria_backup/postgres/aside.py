@@ -163,6 +163,22 @@ def may_create(session: Session) -> bool:
     return bool(session.value(load("aside")["may_create"]))
 
 
+@dataclass(frozen=True, kw_only=True)
+class WritingRole:
+    """A role whose own setting lets it write where the database's setting says: only read."""
+
+    role: str
+    #: True where that is set for this database alone.
+    only_here: bool
+
+
+def writing_roles(session: Session) -> tuple[WritingRole, ...]:
+    """Return the roles that the fence of a restore in place would not keep out."""
+    return tuple(
+        WritingRole(**record) for record in session.records(load("aside")["roles_that_write"])
+    )
+
+
 def room_for_locks(session: Session) -> int:
     """Return how many objects one transaction can lock on this server, at least."""
     return int(session.value(load("aside")["room_for_locks"]))

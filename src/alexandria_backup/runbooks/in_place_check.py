@@ -21,6 +21,7 @@ from alexandria_backup.postgres.aside import (
     named,
     room_for_locks,
     schemas,
+    writing_roles,
 )
 from alexandria_backup.postgres.catalog import event_triggers
 from alexandria_backup.postgres.connect import Session
@@ -78,6 +79,7 @@ def refuse_unfit(
     role = role_facts(session)
     refuse_other_holder(session, state.run)
     refuse_without_rights(session, role, state.facts)
+    _refuse_who_writes_all_the_same(session)
     refuse_what_stays(session, staying(session, source.extensions))
     _refuse_extensions(session, role, entries)
     _refuse_event_triggers(session, source, entries)
@@ -149,6 +151,23 @@ def refuse_without_rights(session: Session, role: RoleFacts, facts: DatabaseFact
         raise PrecheckRefused(
             f"`{facts.name}` only lets its sessions read: a run that was stopped may have set that",
             hint="alexandria run list",
+        )
+
+
+def _refuse_who_writes_all_the_same(session: Session) -> None:
+    """The fence is a setting of the database, and a role's own would win over it."""
+    for found in writing_roles(session):
+        database = session.dsn.database
+        where = f" in database {quote_identifier(database)}" if found.only_here else ""
+        raise PrecheckRefused(
+            f"role `{found.role}` has a `default_transaction_read_only` of its own, and could "
+            f"write to `{database}` while it is loaded",
+            hint=shell(
+                "psql",
+                "-c",
+                f"alter role {quote_identifier(found.role)}{where} "
+                "reset default_transaction_read_only",
+            ),
         )
 
 

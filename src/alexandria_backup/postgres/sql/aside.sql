@@ -147,6 +147,18 @@ WHERE r.rolname = %s
 -- name: may_create
 SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')
 
+-- name: roles_that_write
+-- A role's own setting wins over the database's, which is the fence.
+SELECT pg_catalog.pg_get_userbyid(s.setrole) AS role, s.setdatabase <> 0 AS only_here
+FROM pg_catalog.pg_db_role_setting AS s
+CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c(entry)
+WHERE s.setrole <> 0
+  AND s.setdatabase IN (0, (SELECT d.oid FROM pg_catalog.pg_database AS d
+                            WHERE d.datname = pg_catalog.current_database()))
+  AND c.entry ~* '^default_transaction_read_only='
+  AND c.entry !~* '=(on|true|yes|1)$'
+ORDER BY 1, 2
+
 -- name: extensions
 SELECT x.extname AS name, n.nspname AS schema, x.extversion AS version
 FROM pg_catalog.pg_extension AS x JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace
