@@ -374,3 +374,23 @@ def test_a_full_file_system_ends_a_snapshot_and_hurts_nothing(
     assert "no space left" in ended.stderr.lower() or "bytes free" in ended.stderr
     disk.make_room()
     assert_whole(site, before)
+
+
+def test_what_is_on_a_full_disk_can_be_restored(
+    new_site: NewSite,
+    durable_server: EmbeddedServer,
+    small_disk: Callable[[Path, int], SmallDisk],
+) -> None:
+    site = new_site(durable_server)
+    disk = small_disk(site.folder / "snapshots", 20_000)
+    keep_in_frames(site)
+    assert site.run("snapshot", "create").returncode == 0
+    good = site.fingerprint()
+    lose_mail(site)
+    disk.fill(0)
+    restored = site.run("restore", "latest", "--yes")
+    # There is no room for the safety snapshot; the database that was replaced is kept all the same.
+    assert restored.returncode == 3, restored.stderr
+    assert site.fingerprint() == good
+    disk.make_room()
+    assert site.run("repository", "check").returncode == 0

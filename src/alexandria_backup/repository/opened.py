@@ -9,6 +9,7 @@ from alexandria_backup.errors import (
     RepositoryInvalid,
     StorageError,
     StoreDenied,
+    StoreFull,
 )
 from alexandria_backup.repository.access import Access
 from alexandria_backup.repository.description import Description, read_description
@@ -114,10 +115,11 @@ class Repository:
         """Hold a lease while a snapshot is read: by restore, verify, drill or export.
 
         Raises LockedByAnotherRun where a prune is about to remove it, and StorageError. Where this
-        machine may read and not write (StoreDenied), reading goes on without a lease.
+        machine may read and not write (StoreDenied), or the disk is full (StoreFull), reading goes
+        on without a lease: a restore must not wait for room.
         """
         with ExitStack() as stack:
-            with suppress(StoreDenied):
+            with suppress(StoreDenied, StoreFull):
                 stack.enter_context(held(self.store, self.id, Purpose.READ, snapshot))
             for one in self.tombstones():
                 if any(doomed.snapshot == snapshot for doomed in one.tombstone.snapshots):
