@@ -247,11 +247,12 @@ def test_a_function_that_reads_what_is_left_out_is_told_with_the_table_to_add(
         "CREATE FUNCTION known(g int) RETURNS bool LANGUAGE plpgsql AS "
         "'BEGIN RETURN EXISTS (SELECT FROM public.genre WHERE genre_id = g); END'"
     )
-    site.sql("CREATE TABLE checked (g int CHECK (public.known(g))); INSERT INTO checked VALUES (1)")
+    # By its name it comes after `genre`: pg_dump knows nothing of what a function reads.
+    site.sql("CREATE TABLE heard (g int CHECK (public.known(g))); INSERT INTO heard VALUES (1)")
     archive = site.dump()
-    arguments = ("restore", str(archive), "--to-database", copy, "--yes", "--table", "checked")
-    ended = site.run(*arguments)
+    arguments = ("restore", str(archive), "--to-database", copy, "--yes", "--jobs=1")
+    ended = site.run(*arguments, "--table", "heard")
     assert ended.returncode == 40, ended.stderr
     assert "--table public.genre   # too" in ended.stderr
-    again = site.run(*arguments, "--table", "public.genre")
+    again = site.run(*arguments, "--table", "heard", "--table", "public.genre")
     assert again.returncode == 0, again.stderr
