@@ -6,16 +6,11 @@ and whatever could not be created, is refused here, with the reason and with wha
 
 from collections.abc import Collection, Iterator, Sequence
 
-from alexandria_backup.archive.inventory import event_triggers as event_triggers_of
-from alexandria_backup.archive.inventory import schemas as schemas_of
-from alexandria_backup.archive.missing import schema_of_extension
 from alexandria_backup.archive.toc import TocEntry
 from alexandria_backup.errors import PrecheckRefused, RightsMissing, UsageError
 from alexandria_backup.postgres.aside import (
     SchemaFacts,
     contents,
-    creatable_extensions,
-    extensions,
     immovable,
     may_create,
     named,
@@ -23,28 +18,21 @@ from alexandria_backup.postgres.aside import (
     schemas,
     writing_roles,
 )
-from alexandria_backup.postgres.catalog import event_triggers
 from alexandria_backup.postgres.connect import Session
 from alexandria_backup.postgres.database import DatabaseFacts
 from alexandria_backup.postgres.default_privileges import default_privileges
 from alexandria_backup.postgres.fence import writes_forbidden
 from alexandria_backup.postgres.identifiers import quote_identifier
 from alexandria_backup.postgres.large_objects import foreign_owner
-from alexandria_backup.postgres.put_aside import PUBLIC
 from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import RoleFacts, role_facts
+from alexandria_backup.runbooks import in_place_archive
+from alexandria_backup.runbooks.in_place_archive import LEAVE_OUT
 from alexandria_backup.runbooks.restore_state import RestoreState, Source
 from alexandria_backup.runbooks.step import shell
 
-#: What to do where nothing else helps.
-_ELSEWHERE = "set `[database] admin_dsn_file` to a role that may create databases, and leave out "
-_LEAVE_OUT = f"{_ELSEWHERE}`--in-place`"
 #: How many locks moving one object may take: with its indexes, sequences and TOAST table.
 _LOCKS_EACH = 4
-#: Kinds of entries that have a name in the database and no schema.
-_NAMED = frozenset({"PUBLICATION", "SERVER", "FOREIGN DATA WRAPPER"})
-#: Where the load keeps its own notes.
-_NOTES = "alexandria_backup_load"
 _WHY = {
     "subscription": "it writes into tables by their names: drop it, and create it anew afterwards",
     "event trigger": "it would act on every command of the load: disable it until that is over",
@@ -81,9 +69,9 @@ def refuse_unfit(
     refuse_without_rights(session, role, state.facts)
     _refuse_who_writes_all_the_same(session)
     refuse_what_stays(session, staying(session, source.extensions))
-    _refuse_extensions(session, role, entries)
-    _refuse_event_triggers(session, source, entries)
-    _refuse_archive(role, source, entries)
+    in_place_archive.refuse_extensions(session, role, entries)
+    in_place_archive.refuse_event_triggers(session, source, entries)
+    in_place_archive.refuse_archive(role, source, entries)
 
 
 def refuse_what_stays(session: Session, stay: Collection[str]) -> None:
@@ -103,7 +91,7 @@ def refuse_what_stays(session: Session, stay: Collection[str]) -> None:
             )
     for thing in immovable(session):
         raise PrecheckRefused(
-            f"{thing.kind} `{thing.name}` cannot be put aside: {_WHY[thing.kind]}", hint=_LEAVE_OUT
+            f"{thing.kind} `{thing.name}` cannot be put aside: {_WHY[thing.kind]}", hint=LEAVE_OUT
         )
     for default in default_privileges(session, stay):
         if not default.ours:
@@ -118,12 +106,6 @@ def refuse_what_stays(session: Session, stay: Collection[str]) -> None:
             f"large objects belong to `{owner}`, and our role cannot put them aside",
             hint=shell("psql", "-c", f'reassign owned by "{owner}" to …'),
         )
-
-
-def brought(entries: Sequence[TocEntry]) -> tuple[str, ...]:
-    """Return the names that a restore in place of these entries makes, in the whole database."""
-    names = {entry.tag for entry in entries if entry.description in _NAMED}
-    return tuple(sorted({*names, *schemas_of(entries), PUBLIC, _NOTES}))
 
 
 def _movable(session: Session) -> Iterator[SchemaFacts]:
@@ -180,7 +162,7 @@ def _refuse_contents(session: Session, schema: SchemaFacts) -> None:
             raise RightsMissing(
                 f"{item.kind} `{item.identity}` belongs to `{item.owner}`, and schema "
                 f"`{schema.name}` stays, {why}: it cannot be moved out of there",
-                hint=_LEAVE_OUT,
+                hint=LEAVE_OUT,
             )
     if not schema.may_create:
         raise RightsMissing(
@@ -194,64 +176,3 @@ def _refuse_contents(session: Session, schema: SchemaFacts) -> None:
             f"server can lock no more than about {most:,}",
             hint="raise `max_locks_per_transaction` on the server",
         )
-
-
-def _refuse_extensions(session: Session, role: RoleFacts, entries: Sequence[TocEntry]) -> None:
-    """An extension cannot be moved, so it must be where the archive wants it, or be creatable."""
-    there = extensions(session)
-    can_create = creatable_extensions(session)
-    for entry in entries:
-        if entry.description != "EXTENSION":
-            continue
-        wanted = schema_of_extension(entry)
-        found = there.get(entry.tag)
-        if found is None and not role.superuser and entry.tag not in can_create:
-            raise RightsMissing(
-                f"extension `{entry.tag}` is not there, and role `{role.name}` may not create it",
-                hint=f'have a superuser run: create extension "{entry.tag}"',
-            )
-        if found is not None and wanted not in {None, found.schema}:
-            raise PrecheckRefused(
-                f"extension `{entry.tag}` is in schema `{found.schema}`, and in `{wanted}` in the "
-                "snapshot: it cannot be moved, since what was put aside needs it, too",
-                hint=_LEAVE_OUT,
-            )
-
-
-def _refuse_event_triggers(session: Session, source: Source, entries: Sequence[TocEntry]) -> None:
-    """One that is disabled stays as it is: it would stand in the way of its namesake for good."""
-    there = {found.name for found in event_triggers(session)}
-    for entry in event_triggers_of(entries):
-        if entry.tag in there:
-            raise PrecheckRefused(
-                f"event trigger `{entry.tag}` of `{source.snapshot}` is there already, disabled, "
-                "and cannot be put aside",
-                hint=shell("psql", "-c", f"drop event trigger {quote_identifier(entry.tag)}"),
-            )
-
-
-def _refuse_archive(role: RoleFacts, source: Source, entries: Sequence[TocEntry]) -> None:
-    """What the archive has must be possible to create here, and must not stand here already."""
-    for table in source.tables:
-        if not table.complete and table.rows:
-            raise PrecheckRefused(
-                f"table `{table.label}` belongs to an extension, which stays with its rows: those "
-                "in the snapshot would be added to them",
-                hint=_LEAVE_OUT,
-            )
-    for entry in entries:
-        everything = "FOR ALL TABLES" in (entry.definition or "")
-        if role.superuser:
-            continue
-        if entry.description == "PUBLICATION" and everything:
-            raise RightsMissing(
-                f"publication `{entry.tag}` in `{source.snapshot}` is for all tables, and only a "
-                "superuser can create it",
-                hint="set `[database] admin_dsn_file` to the DSN of a superuser",
-            )
-        if entry.description == "FOREIGN DATA WRAPPER":
-            raise RightsMissing(
-                f"only a superuser can create foreign-data wrapper `{entry.tag}` of "
-                f"`{source.snapshot}`",
-                hint="set `[database] admin_dsn_file` to the DSN of a superuser",
-            )

@@ -8,7 +8,7 @@ from alexandria_backup.events import Warned
 from alexandria_backup.postgres.aside import extensions
 from alexandria_backup.postgres.restoring import refuse_other_holder
 from alexandria_backup.postgres.server import server_facts
-from alexandria_backup.runbooks import in_place_check, prechecks, rights
+from alexandria_backup.runbooks import in_place_archive, in_place_check, prechecks, rights
 from alexandria_backup.runbooks.chain_reader import ChainSeen
 from alexandria_backup.runbooks.restore_load import read_entries
 from alexandria_backup.runbooks.restore_parts import RestoreParts
@@ -85,7 +85,7 @@ class Check(ReadingStep):
             there = extensions(session)
         return state.model_copy(
             update={
-                "brought": in_place_check.brought(entries),
+                "brought": in_place_archive.brought(entries),
                 "extensions_before": tuple(sorted(there)),
             }
         )
