@@ -98,6 +98,7 @@ def test_what_was_put_aside_goes_with_all_that_is_of_it() -> None:
         entry(6, "COMMENT", "PUBLICATION told", "COMMENT ON PUBLICATION told IS 'x';", 4),
         entry(8, "EXTENSION", "x", 'CREATE EXTENSION x WITH SCHEMA "Y_alexandria_kept_abcd";'),
         entry(9, "COMMENT", "EXTENSION x", "COMMENT ON EXTENSION x IS '…';", 8),
+        entry(10, "EVENT TRIGGER", "w", "CREATE … EXECUTE FUNCTION s_alexandria_kept_abcd.w();"),
     )
     assert [found.dump_id for found in without_aside(entries)] == [4, 6]
     whole = (*entries, entry(7, "SCHEMA", "shop_alexandria_kept_abcd"))

@@ -8,10 +8,8 @@ from alexandria_backup.archive.toc import TocEntry
 
 #: How a comment begins that tells so; see `Marker` of the room `postgres`.
 _MARKED: Final = 'IS \'{"alexandria-backup"'
-
-
-#: Kinds that have no schema themselves, and are of types that have one.
-_OF_TYPES: Final = ("CAST", "TRANSFORM")
+#: Kinds that have no schema themselves, and are of types or functions that have one.
+_WITHOUT_SCHEMA: Final = ("CAST", "EVENT TRIGGER", "TRANSFORM")
 #: What stands in the name of each schema that was put aside; see `kept_name`.
 _KEPT: Final = "_alexandria_kept_"
 
@@ -27,7 +25,7 @@ def without_aside(entries: Sequence[TocEntry]) -> tuple[TocEntry, ...]:
     gone = set(_marked(entries)) | {
         entry.dump_id
         for entry in entries
-        if (entry.description in _OF_TYPES and _KEPT in (entry.definition or ""))
+        if (entry.description in _WITHOUT_SCHEMA and _KEPT in (entry.definition or ""))
         or (entry.description == "EXTENSION" and _KEPT in (schema_of_extension(entry) or ""))
     }
     # Members, user mappings, comments and privileges depend on what they are of.
