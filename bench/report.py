@@ -50,11 +50,16 @@ def _table(results: Sequence[Result]) -> list[str]:
         "| what | goal | measured | ours | theirs |",
         "| --- | --- | --- | --- | --- |",
         *(
-            f"| {result.name} | {result.goal or '–'} | {result.shown} | "
+            f"| {_cell(result.name)} | {result.goal or '–'} | {result.shown} | "
             f"{_seconds(result.ours_median_s)} | {_seconds(result.theirs_median_s)} |"
             for result in results
         ),
     ]
+
+
+def _cell(text: str) -> str:
+    """A bar ends a cell, also within backticks."""
+    return text.replace("|", r"\|")
 
 
 def _seconds(seconds: float | None) -> str:
