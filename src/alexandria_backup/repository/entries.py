@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Final
 
@@ -20,6 +20,10 @@ DigestKey = bytes
 
 #: What stands for the newest snapshot, where one is named.
 _LATEST: Final = "latest"
+
+
+#: How exactly object stores tell when they were given something.
+_SECOND: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +96,10 @@ class SnapshotEntry:
         """When it was taken, for order and age: no later than when the store was given it.
 
         A server whose clock was ahead once must not make a snapshot that is the newest for years.
+        Object stores count whole seconds, so that one more is no sign of it: two snapshots of one
+        second keep their order.
         """
-        return min(self.created, self.stored)
+        return self.created if self.created - self.stored <= _SECOND else self.stored
 
 
 def in_order(entries: Sequence[SnapshotEntry]) -> tuple[SnapshotEntry, ...]:
