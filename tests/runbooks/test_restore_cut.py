@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from oracle_support import Good, keep_in_frames, snapshot
 from site_support import Site
-from small_disks import SmallDisk
+from small_disks import SmallDisk, cramped
 from wire_support import Statement, wired
 
 from alexandria_backup.postgres.embedded import EmbeddedServer
@@ -269,22 +269,13 @@ _MB = 1024 * 1024
 def disk(server_folder: Path, small_disk: Callable[[Path, int], SmallDisk]) -> SmallDisk:
     """A disk for one server."""
     made = small_disk(server_folder / "full", 300 * 1024)
-    # The server runs as another user.
-    made.path.chmod(0o711)
+    made.open_to_server()
     return made
 
 
 @pytest.fixture
 def cramped_server(disk: SmallDisk) -> Iterator[EmbeddedServer]:
-    settings = {
-        "fsync": "off",
-        "autovacuum": "off",
-        "shared_buffers": "16MB",
-        "max_connections": "40",
-        "min_wal_size": "32MB",
-        "max_wal_size": "32MB",
-    }
-    with EmbeddedServer.start(disk.path / "server", settings=settings) as server:
+    with cramped(disk) as server:
         yield server
 
 

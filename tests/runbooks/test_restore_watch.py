@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from oracle_support import keep_in_frames, snapshot
 from site_support import Site
-from small_disks import SmallDisk
+from small_disks import SmallDisk, cramped
 
 from alexandria_backup.postgres import growth
 from alexandria_backup.postgres.connect import connect
@@ -24,22 +24,13 @@ RESERVE = 60 * MB
 def disk(server_folder: Path, small_disk: Callable[[Path, int], SmallDisk]) -> SmallDisk:
     """A disk for one server."""
     made = small_disk(server_folder / "small", 420 * 1024)
-    # The server runs as another user.
-    made.path.chmod(0o711)
+    made.open_to_server()
     return made
 
 
 @pytest.fixture
 def small_server(disk: SmallDisk) -> Iterator[EmbeddedServer]:
-    settings = {
-        "fsync": "off",
-        "autovacuum": "off",
-        "shared_buffers": "16MB",
-        "max_connections": "40",
-        "min_wal_size": "32MB",
-        "max_wal_size": "32MB",
-    }
-    with EmbeddedServer.start(disk.path / "server", settings=settings) as server:
+    with cramped(disk) as server:
         yield server
 
 

@@ -3,10 +3,13 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from alexandria_backup.postgres.embedded import EmbeddedServer
 
 
 @dataclass(kw_only=True)
@@ -27,9 +30,28 @@ class SmallDisk:
         (self.path / "ballast").unlink(missing_ok=True)
         subprocess.run(["mount", "-o", "remount,size=32m", str(self.path)], check=True)
 
+    def open_to_server(self) -> None:
+        """Let a server reach it, which runs as another user."""
+        self.path.chmod(0o711)
+
     def files(self) -> list[str]:
         found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
         return sorted(str(path) for path in found if path.name != "ballast")
+
+
+@contextmanager
+def cramped(disk: SmallDisk) -> Iterator[EmbeddedServer]:
+    """Run a server on a small disk, with as little WAL as a server can have."""
+    settings = {
+        "fsync": "off",
+        "autovacuum": "off",
+        "shared_buffers": "16MB",
+        "max_connections": "40",
+        "min_wal_size": "32MB",
+        "max_wal_size": "32MB",
+    }
+    with EmbeddedServer.start(disk.path / "server", settings=settings) as server:
+        yield server
 
 
 @pytest.fixture
